@@ -1,0 +1,246 @@
+/**
+ * Typed wrapper of the C++ addon: the contract of everything native.
+ *
+ * In: paths, file descriptors, buffers. Out: bytes on disk, hashes, decoded blocks.
+ * Mechanism lives in `src/*.cc`; policy (what to read, when to sync) belongs to the rooms that call this.
+ * Every system call made here goes through the fault layer (`faults`), so the code under crash test is the
+ * code that ships. Nothing here uses libuv's thread pool: a `Lane` owns its threads.
+ *
+ * Every failing call throws (or rejects with) a `SystemError`: `code` ("ENOSPC"), `errno` (positive),
+ * `syscall` and `path` when known.
+ */
+import { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+// From build/native/index.js the addon is two levels up, in native/build/Release.
+const addon = require("../../native/build/Release/springback.node") as Addon;
+
+export interface SystemError extends Error {
+	code: string;
+	errno: number;
+	syscall: string;
+	path?: string;
+}
+
+export interface FileStat {
+	/** bytes */
+	size: number;
+	/** allocated bytes */
+	allocated: number;
+	dev: number;
+	ino: number;
+	mode: number;
+	/** ns since the epoch */
+	mtimeNs: bigint;
+}
+
+export interface FsStat {
+	/** bytes */
+	total: number;
+	free: number;
+	/** bytes available to an unprivileged user */
+	available: number;
+	files: number;
+	filesFree: number;
+	/** `f_type` of statfs(2), for telling network file systems */
+	type: number;
+}
+
+/** Synchronous system calls. `pread`/`pwrite` loop over short transfers; pread returns fewer bytes only at EOF. */
+export interface Sys {
+	/** `flags` as in node:fs constants (O_CLOEXEC is always added). */
+	open(path: string, flags: number, mode?: number): number;
+	close(fd: number): void;
+	pread(fd: number, target: Uint8Array, position: number): number;
+	pwrite(fd: number, data: Uint8Array, position: number): void;
+	pwritev(fd: number, parts: Uint8Array[], position: number): void;
+	fsync(fd: number): void;
+	fdatasync(fd: number): void;
+	/** Opens the directory, syncs it, closes it. */
+	fsyncDirectory(path: string): void;
+	ftruncate(fd: number, length: number): void;
+	/** mode: fallocate(2) bits; 0 allocates, 3 punches a hole keeping the size. */
+	fallocate(fd: number, mode: number, offset: number, length: number): void;
+	rename(from: string, to: string): void;
+	/** renameat2 with RENAME_NOREPLACE: EEXIST when `to` exists. */
+	renameNoReplace(from: string, to: string): void;
+	link(from: string, to: string): void;
+	unlink(path: string): void;
+	mkdir(path: string, mode: number): void;
+	rmdir(path: string): void;
+	fstat(fd: number): FileStat;
+	statfs(path: string): FsStat;
+	/** lseek SEEK_DATA / SEEK_HOLE from `offset`; -1 where there is none (ENXIO). */
+	seekData(fd: number, offset: number): number;
+	seekHole(fd: number, offset: number): number;
+	/** Open-file-description lock (F_OFD_SETLK) on a byte range; false when another holder has it. */
+	lock(fd: number, kind: "shared" | "exclusive", offset: number, length: number): boolean;
+	unlock(fd: number, offset: number, length: number): void;
+}
+
+/** One stored record to fetch and decode; see docs/format.md, "Record". All sizes in bytes. */
+export interface RecordRead {
+	fd: number;
+	/** where the record header starts */
+	position: number;
+	/** header + stored bytes */
+	length: number;
+	/** 32 bytes: what the caller expects to find */
+	identity: Uint8Array;
+	/** expected record type (header byte 4) */
+	type: number;
+	/** plain length; must equal the header's */
+	rawLength: number;
+	/** where the plain bytes go */
+	target: Uint8Array;
+	targetOffset: number;
+}
+
+/** Per record: "ok", or why it must not be served. */
+export type RecordStatus =
+	| "ok"
+	| "short"
+	| "magic"
+	| "type"
+	| "length"
+	| "checksum"
+	| "identity"
+	| "decode"
+	| "encrypted"
+	| `E${string}`;
+
+export interface HashedBlocks {
+	/** 32 bytes per block: SHA-256 of the plain block; zeros where `zero` is 1 (not computed) */
+	identities: Buffer;
+	/** 1 where the block is all zero bytes */
+	zero: Uint8Array;
+}
+
+export interface EncodedRecords {
+	/** the records, header and payload, back to back in the order asked for */
+	bytes: Buffer;
+	/** length of each record, header included */
+	lengths: Uint32Array;
+}
+
+/**
+ * A group of native threads with one FIFO queue. Jobs of one lane never wait for another lane, so one hung
+ * disk stalls nobody else. Buffers handed in must stay untouched until the promise settles.
+ */
+export interface Lane {
+	readonly name: string;
+	readonly threads: number;
+	/** jobs queued or running */
+	readonly pending: number;
+	/** As `sys.open`: where the disk under `path` may hang, only this lane waits. Close with `sys.close`. */
+	open(path: string, flags: number, mode?: number): Promise<number>;
+	pread(fd: number, target: Uint8Array, position: number): Promise<number>;
+	/** One job: pwritev of all parts, then fdatasync when `sync`. */
+	write(fd: number, parts: Uint8Array[], position: number, sync: boolean): Promise<void>;
+	fdatasync(fd: number): Promise<void>;
+	fsync(fd: number): Promise<void>;
+	fsyncDirectory(path: string): Promise<void>;
+	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
+	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
+	/** Zero detection, then SHA-256, of consecutive blocks; the last may be short. */
+	hashBlocks(data: Uint8Array, blockSize: number): Promise<HashedBlocks>;
+	/**
+	 * Compresses and frames the chosen blocks of `data` as records of `type`. `chosen` holds block numbers;
+	 * identities as from hashBlocks (32 bytes per block of `data`). codec: 0 raw, 1 LZ4, 2 zstd; a block that
+	 * does not shrink is stored raw.
+	 */
+	encodeRecords(
+		data: Uint8Array,
+		blockSize: number,
+		chosen: Uint32Array,
+		identities: Uint8Array,
+		type: number,
+		codec: number,
+	): Promise<EncodedRecords>;
+	/** Waits for the jobs in flight, then ends the threads. Later jobs are rejected with `code: "ECLOSED"`. */
+	close(): Promise<void>;
+}
+
+/** A rule of the fault layer: the first matching rule that still has a count acts. */
+export interface FaultRule {
+	/** operation name as recorded: "pwrite", "pread", "fdatasync", "fsync", "fsyncDirectory", "rename", "unlink", "link", "ftruncate", "fallocate", "open", "mkdir", "rmdir", or "*" */
+	op: string;
+	/** substring of the path the descriptor was opened with ("" matches all) */
+	path?: string;
+	/** matching calls to let pass first */
+	skip?: number;
+	/** matching calls to act on; default 1; -1 for ever */
+	count?: number;
+	/** error to fail with, e.g. "EIO", "ENOSPC" */
+	error?: string;
+	/** acts on writes only: write this many bytes, then fail with `error` (or, without one, kill the process) */
+	short?: number;
+	/** ms to sleep before the call */
+	delayMs?: number;
+	/** raise SIGKILL instead of the call */
+	kill?: boolean;
+}
+
+/**
+ * One recorded operation that changes the disk. Only what succeeded is recorded (of a failed write, the part that
+ * was written), in the order in which the calls returned; but a sync stands where it began, because it covers only
+ * what had returned by then.
+ */
+export interface TraceEntry {
+	op: string;
+	path: string;
+	/** rename/link target */
+	to?: string;
+	position?: number;
+	/** bytes written, or new length for ftruncate/fallocate */
+	length?: number;
+	/** copy of the bytes written */
+	data?: Buffer;
+	/** open: flags */
+	flags?: number;
+}
+
+/** Tests install rules and read traces here; `SPRINGBACK_FAULTS` (JSON array of FaultRule) arms a child process. */
+export interface Faults {
+	set(rules: FaultRule[]): void;
+	clear(): void;
+	startTrace(): void;
+	stopTrace(): TraceEntry[];
+	/** Puts `{op: "mark", path: label}` into a running trace: "from here on this was acknowledged". */
+	mark(label: string): void;
+}
+
+interface Addon {
+	sys: Sys;
+	faults: Faults;
+	createLane(name: string, threads: number): Lane;
+	sha256(data: Uint8Array): Buffer;
+	hmacSha256(key: Uint8Array, data: Uint8Array): Buffer;
+	xxh3(data: Uint8Array, seed?: bigint): bigint;
+	isZero(data: Uint8Array): boolean;
+	lz4Compress(data: Uint8Array, target: Uint8Array): number;
+	lz4Decompress(data: Uint8Array, target: Uint8Array): number;
+	encodeRecord(data: Uint8Array, identity: Uint8Array, type: number, codec: number): Buffer;
+	decodeRecord(record: Uint8Array, identity: Uint8Array | null, type: number): Buffer;
+}
+
+export const sys: Sys = addon.sys;
+export const faults: Faults = addon.faults;
+/** Creates a lane of `threads` native threads. */
+export const createLane = (name: string, threads: number): Lane => addon.createLane(name, threads);
+/** SHA-256 (FIPS 180-4): 32 bytes. */
+export const sha256 = (data: Uint8Array): Buffer => addon.sha256(data);
+export const hmacSha256 = (key: Uint8Array, data: Uint8Array): Buffer => addon.hmacSha256(key, data);
+/** XXH3 64 bit. */
+export const xxh3 = (data: Uint8Array, seed?: bigint): bigint => addon.xxh3(data, seed);
+export const isZero = (data: Uint8Array): boolean => addon.isZero(data);
+/** LZ4 block format; returns bytes written, 0 when `target` is too small. */
+export const lz4Compress = (data: Uint8Array, target: Uint8Array): number => addon.lz4Compress(data, target);
+/** LZ4 block format; returns bytes written; throws `code: "EDECODE"` on malformed input. */
+export const lz4Decompress = (data: Uint8Array, target: Uint8Array): number => addon.lz4Decompress(data, target);
+/** One record, header and payload (docs/format.md, "Record"), made synchronously: for pages and small objects. */
+export const encodeRecord = (data: Uint8Array, identity: Uint8Array, type: number, codec: number): Buffer =>
+	addon.encodeRecord(data, identity, type, codec);
+/** Verifies and decodes one record; throws an Error whose `code` is "ERECORD" and `reason` a RecordStatus. */
+export const decodeRecord = (record: Uint8Array, identity: Uint8Array | null, type: number): Buffer =>
+	addon.decodeRecord(record, identity, type);

@@ -1,0 +1,112 @@
+// The synchronous functions of index.ts: hashes, LZ4, one record at a time.
+#include <algorithm>
+#include <climits>
+
+#include "args.h"
+#include "bind.h"
+#include "codec.h"
+#include "hash.h"
+#include "record.h"
+
+namespace {
+
+using Info = Napi::CallbackInfo;
+using Napi::Value;
+
+Value sha256(const Info& info) {
+	const args::Bytes data = args::bytes(info[0], "data");
+	auto result = Napi::Buffer<uint8_t>::New(info.Env(), hash::kIdentitySize);
+	hash::sha256(data.data, data.size, result.Data());
+	return result;
+}
+
+Value hmacSha256(const Info& info) {
+	const args::Bytes key = args::bytes(info[0], "key");
+	const args::Bytes data = args::bytes(info[1], "data");
+	auto result = Napi::Buffer<uint8_t>::New(info.Env(), hash::kIdentitySize);
+	hash::hmacSha256(key.data, key.size, data.data, data.size, result.Data());
+	return result;
+}
+
+Value xxh3(const Info& info) {
+	const args::Bytes data = args::bytes(info[0], "data");
+	uint64_t seed = 0;
+	if (!info[1].IsUndefined()) {
+		bool exact = false;
+		if (!info[1].IsBigInt()) args::throwType(info.Env(), "seed must be a bigint");
+		seed = info[1].As<Napi::BigInt>().Uint64Value(&exact);
+		if (!exact) args::throwRange(info.Env(), "seed must fit 64 bits");
+	}
+	return Napi::BigInt::New(info.Env(), hash::xxh3(data.data, data.size, seed));
+}
+
+Value isZero(const Info& info) {
+	const args::Bytes data = args::bytes(info[0], "data");
+	return Napi::Boolean::New(info.Env(), hash::isZero(data.data, data.size));
+}
+
+Value lz4Compress(const Info& info) {
+	const args::Bytes data = args::bytes(info[0], "data");
+	const args::Bytes target = args::bytes(info[1], "target");
+	if (data.size > codec::kMaxInput) args::throwRange(info.Env(), "data is too long for LZ4");
+	const size_t written = codec::compress(codec::kLz4, data.data, data.size, target.data, target.size);
+	return Napi::Number::New(info.Env(), static_cast<double>(written));
+}
+
+Value lz4Decompress(const Info& info) {
+	const args::Bytes data = args::bytes(info[0], "data");
+	const args::Bytes target = args::bytes(info[1], "target");
+	const int64_t written = codec::decompress(codec::kLz4, data.data, data.size, target.data, target.size);
+	if (written < 0) {
+		const char* const message = "EDECODE: malformed LZ4 block, or larger than its target";
+		throw Napi::Error(info.Env(), codedError(info.Env(), "EDECODE", message));
+	}
+	return Napi::Number::New(info.Env(), static_cast<double>(written));
+}
+
+Value encodeRecord(const Info& info) {
+	const args::Bytes data = args::bytes(info[0], "data");
+	const args::Bytes identity = args::identity(info[1], "identity");
+	const uint8_t type = static_cast<uint8_t>(args::integer(info[2], "type", UINT8_MAX));
+	const uint8_t codec = static_cast<uint8_t>(args::integer(info[3], "codec", codec::kLast));
+	if (data.size > record::kMaxRawLength) args::throwRange(info.Env(), "a record holds at most 64 MiB");
+	const auto space = std::make_unique_for_overwrite<uint8_t[]>(record::kHeaderSize + data.size);
+	const size_t length = record::encode(data.data, data.size, identity.data, type, codec, space.get());
+	return Napi::Buffer<uint8_t>::Copy(info.Env(), space.get(), length);
+}
+
+[[noreturn]] void throwRecord(Napi::Env env, record::Status status) {
+	const std::string reason = record::statusName(status);
+	Napi::Error error(env, codedError(env, "ERECORD", "ERECORD: the record cannot be used: " + reason));
+	error.Set("reason", reason);
+	throw error;
+}
+
+Value decodeRecord(const Info& info) {
+	const Napi::Env env = info.Env();
+	const args::Bytes bytes = args::bytes(info[0], "record");
+	const bool any = info[1].IsNull();
+	const args::Bytes identity = any ? args::Bytes{nullptr, 0} : args::identity(info[1], "identity");
+	const uint8_t type = static_cast<uint8_t>(args::integer(info[2], "type", UINT8_MAX));
+	record::Header header;
+	record::Status status = record::verify(bytes.data, bytes.size, identity.data, type, header);
+	if (status != record::Status::ok) throwRecord(env, status);
+	auto result = Napi::Buffer<uint8_t>::New(env, header.rawLength);
+	status = record::decode(bytes.data, header, result.Data());
+	if (status != record::Status::ok) throwRecord(env, status);
+	return result;
+}
+
+}  // namespace
+
+void bindPlain(Napi::Env env, Napi::Object exports) {
+	auto add = [&](const char* name, auto callback) { exports.Set(name, Napi::Function::New(env, callback, name)); };
+	add("sha256", sha256);
+	add("hmacSha256", hmacSha256);
+	add("xxh3", xxh3);
+	add("isZero", isZero);
+	add("lz4Compress", lz4Compress);
+	add("lz4Decompress", lz4Decompress);
+	add("encodeRecord", encodeRecord);
+	add("decodeRecord", decodeRecord);
+}

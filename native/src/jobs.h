@@ -1,0 +1,132 @@
+// What lanes can do. Each job checks nothing: bind_lane.cc has validated every offset against its buffer.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "hash.h"
+#include "lane.h"
+#include "record.h"
+
+class OpenJob : public Job {
+public:
+	OpenJob(std::string path, int flags, mode_t mode) : path(std::move(path)), flags(flags), mode(mode) {}
+	/** Closes what nobody has been told of. */
+	~OpenJob() override;
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const std::string path;
+	const int flags;
+	const mode_t mode;
+	int fd = -1;
+};
+
+class PreadJob : public Job {
+public:
+	PreadJob(int fd, uint8_t* data, size_t size, uint64_t position)
+		: fd(fd), data(data), size(size), position(position) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const int fd;
+	uint8_t* const data;
+	const size_t size;
+	const uint64_t position;
+	size_t got = 0;
+};
+
+class WriteJob : public Job {
+public:
+	WriteJob(int fd, std::vector<iovec> parts, uint64_t position, bool sync)
+		: fd(fd), parts(std::move(parts)), position(position), sync(sync) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const int fd;
+	const std::vector<iovec> parts;
+	const uint64_t position;
+	const bool sync;
+};
+
+class SyncJob : public Job {
+public:
+	SyncJob(int fd, bool dataOnly) : fd(fd), dataOnly(dataOnly) {}
+	explicit SyncJob(std::string directory) : directory(std::move(directory)) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const int fd = -1;
+	const bool dataOnly = false;
+	const std::string directory;
+};
+
+class ReadRecordsJob : public Job {
+public:
+	struct Read {
+		int fd;
+		uint64_t position;
+		uint64_t length;
+		uint8_t identity[hash::kIdentitySize];
+		uint8_t type;
+		uint64_t rawLength;
+		uint8_t* target;
+		record::Status status = record::Status::cutShort;
+		/** errno of the read; the status does not count then */
+		int error = 0;
+	};
+
+	explicit ReadRecordsJob(std::vector<Read> reads) : reads(std::move(reads)) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	void readRun(size_t first, size_t end, uint64_t length, uint8_t* space);
+	std::vector<Read> reads;
+};
+
+class HashBlocksJob : public Job {
+public:
+	HashBlocksJob(const uint8_t* data, size_t size, size_t blockSize) : data(data), size(size), blockSize(blockSize) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const uint8_t* const data;
+	const size_t size;
+	const size_t blockSize;
+	std::vector<uint8_t> identities;
+	std::vector<uint8_t> zero;
+};
+
+class EncodeRecordsJob : public Job {
+public:
+	EncodeRecordsJob(const uint8_t* data, size_t size, size_t blockSize, std::vector<uint32_t> chosen,
+		const uint8_t* identities, uint8_t type, uint8_t codec)
+		: data(data), size(size), blockSize(blockSize), chosen(std::move(chosen)), identities(identities), type(type),
+		  codec(codec) {}
+	~EncodeRecordsJob() override;
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const uint8_t* const data;
+	const size_t size;
+	const size_t blockSize;
+	const std::vector<uint32_t> chosen;
+	const uint8_t* const identities;
+	const uint8_t type;
+	const uint8_t codec;
+	/** malloc'ed; JavaScript takes it over */
+	uint8_t* bytes = nullptr;
+	size_t bytesSize = 0;
+	std::vector<uint32_t> lengths;
+};

@@ -1,0 +1,106 @@
+// Record framing, verification and decoding.
+#include "record.h"
+
+#include <string.h>
+
+#include "codec.h"
+#include "hash.h"
+
+namespace record {
+
+namespace {
+
+constexpr uint8_t kMagic[4] = {'S', 'B', 'R', '1'};
+constexpr size_t kTypeAt = 4;
+constexpr size_t kCodecAt = 5;
+constexpr size_t kFlagsAt = 6;
+constexpr size_t kReservedAt = 7;
+constexpr size_t kRawLengthAt = 8;
+constexpr size_t kStoredLengthAt = 12;
+constexpr size_t kChecksumAt = 16;
+constexpr size_t kIdentityAt = 24;
+constexpr uint8_t kEncrypted = 1;
+
+template <class Word>
+Word load(const uint8_t* from) {
+	Word word = 0;
+	for (size_t i = 0; i < sizeof(Word); i++) word |= static_cast<Word>(from[i]) << (8 * i);
+	return word;
+}
+
+template <class Word>
+void store(uint8_t* to, Word word) {
+	for (size_t i = 0; i < sizeof(Word); i++) to[i] = static_cast<uint8_t>(word >> (8 * i));
+}
+
+/** All of the record but the checksum itself. */
+uint64_t checksum(const uint8_t* bytes, size_t size) {
+	return hash::xxh3(bytes, kChecksumAt, bytes + kIdentityAt, size - kIdentityAt);
+}
+
+}  // namespace
+
+const char* statusName(Status status) {
+	switch (status) {
+		case Status::ok: return "ok";
+		case Status::cutShort: return "short";
+		case Status::magic: return "magic";
+		case Status::type: return "type";
+		case Status::length: return "length";
+		case Status::checksum: return "checksum";
+		case Status::identity: return "identity";
+		case Status::decode: return "decode";
+		case Status::encrypted: return "encrypted";
+	}
+	return "decode";
+}
+
+size_t encode(const uint8_t* data, size_t size, const uint8_t identity[32], uint8_t type, uint8_t codec, uint8_t* out) {
+	size_t stored = 0;
+	if (codec != codec::kRaw && size > 1) stored = codec::compress(codec, data, size, out + kHeaderSize, size - 1);
+	if (stored == 0) {
+		codec = codec::kRaw;
+		stored = size;
+		if (size > 0) memcpy(out + kHeaderSize, data, size);
+	}
+	memcpy(out, kMagic, sizeof(kMagic));
+	out[kTypeAt] = type;
+	out[kCodecAt] = codec;
+	out[kFlagsAt] = 0;
+	out[kReservedAt] = 0;
+	store<uint32_t>(out + kRawLengthAt, static_cast<uint32_t>(size));
+	store<uint32_t>(out + kStoredLengthAt, static_cast<uint32_t>(stored));
+	memcpy(out + kIdentityAt, identity, hash::kIdentitySize);
+	store<uint64_t>(out + kChecksumAt, checksum(out, kHeaderSize + stored));
+	return kHeaderSize + stored;
+}
+
+Status verify(const uint8_t* bytes, size_t size, const uint8_t* identity, uint8_t type, Header& header) {
+	if (size < kHeaderSize) return Status::cutShort;
+	if (memcmp(bytes, kMagic, sizeof(kMagic)) != 0) return Status::magic;
+	header.codec = bytes[kCodecAt];
+	header.rawLength = load<uint32_t>(bytes + kRawLengthAt);
+	header.storedLength = load<uint32_t>(bytes + kStoredLengthAt);
+	if (header.storedLength != size - kHeaderSize) return Status::length;
+	if (load<uint64_t>(bytes + kChecksumAt) != checksum(bytes, size)) return Status::checksum;
+	if (bytes[kTypeAt] != type) return Status::type;
+	if (identity != nullptr && memcmp(bytes + kIdentityAt, identity, hash::kIdentitySize) != 0) return Status::identity;
+	if (header.rawLength > kMaxRawLength) return Status::length;
+	if ((bytes[kFlagsAt] & kEncrypted) != 0) return Status::encrypted;
+	// Intact, but of a format that this version does not know.
+	if (bytes[kFlagsAt] != 0 || bytes[kReservedAt] != 0 || header.codec > codec::kLast) return Status::decode;
+	if (header.codec == codec::kRaw && header.rawLength != header.storedLength) return Status::length;
+	return Status::ok;
+}
+
+Status decode(const uint8_t* bytes, const Header& header, uint8_t* target) {
+	const uint8_t* payload = bytes + kHeaderSize;
+	if (header.codec == codec::kRaw) {
+		if (header.rawLength > 0) memcpy(target, payload, header.rawLength);
+		return Status::ok;
+	}
+	const int64_t written = codec::decompress(header.codec, payload, header.storedLength, target, header.rawLength);
+	return written == static_cast<int64_t>(header.rawLength) ? Status::ok : Status::decode;
+}
+
+}  // namespace record
