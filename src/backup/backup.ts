@@ -1,0 +1,98 @@
+/**
+ * The backup flow from files and NBD exports: open the sources, read or guess the configuration, store one
+ * restore point. Whatever happens, sources are closed and QEMU is gone at the end.
+ */
+import type { Consistency, DiskResult, Progress, Repository } from "../repository/contract.js";
+import { assignDisks, guessConfig } from "../vm/index.js";
+import { type ReadConfig, readConfig } from "./config-file.js";
+import { checkInterrupted } from "./errors.js";
+import { type OpenSource, openSource } from "./open-source.js";
+import { parseSources } from "./source-spec.js";
+
+export interface BackupOptions {
+	vm: string;
+	/** `[NAME=]SRC` as on the command line, in disk order */
+	disks: readonly string[];
+	/** a `.vmx` or domain XML file */
+	config?: string;
+	/** what is known of the state of the guest's data; default "unknown" */
+	consistency?: Consistency;
+	progress?: (progress: Progress) => void;
+	signal?: AbortSignal;
+	/** injected clock; default the system's */
+	now?: () => Date;
+}
+
+export interface BackupReport {
+	/** id of the new restore point */
+	point: string;
+	vm: string;
+	disks: DiskResult[];
+	seconds: number;
+	/** what was assumed, guessed or left out, one sentence each */
+	notes: string[];
+}
+
+/** Rejects with SourceError, RepositoryError or ConfigError: one line for the user each. */
+export async function backup(repository: Repository, options: BackupOptions): Promise<BackupReport> {
+	const began = performance.now();
+	const { vm, signal } = options;
+	const specs = parseSources(options.disks);
+	const given = options.config === undefined ? undefined : readConfig(options.config);
+	const sources: OpenSource[] = [];
+	// A source that hangs must not keep an interrupted backup waiting: closing it fails its reads.
+	const giveUp = () => void closeAll(sources).catch(() => {});
+	signal?.addEventListener("abort", giveUp, { once: true });
+	try {
+		for (const spec of specs) {
+			checkInterrupted(signal, "backup");
+			sources.push(await openSource(spec, signal));
+		}
+		const { config, files } = await configure(vm, sources, given);
+		checkInterrupted(signal, "backup");
+		const { point, disks } = await repository.backup({
+			vm,
+			disks: sources.map(({ name, image }) => ({ name, image })),
+			config,
+			files,
+			consistency: options.consistency ?? "unknown",
+			facts: {
+				sources: sources.map(({ name, kind, path, image, notes }) => ({
+					disk: name,
+					kind,
+					path,
+					size: image.size,
+					notes,
+				})),
+			},
+			now: options.now ?? (() => new Date()),
+			progress: options.progress,
+			signal,
+		});
+		const seconds = Math.round(performance.now() - began) / 1000;
+		return {
+			point: point.id,
+			vm,
+			disks,
+			seconds,
+			notes: [...sources.flatMap((source) => source.notes), ...config.notes],
+		};
+	} catch (error) {
+		// What failed because we closed it under its reader was interrupted, not broken.
+		checkInterrupted(signal, "backup");
+		throw error;
+	} finally {
+		signal?.removeEventListener("abort", giveUp);
+		await closeAll(sources);
+	}
+}
+
+async function configure(vm: string, sources: OpenSource[], given: ReadConfig | undefined): Promise<ReadConfig> {
+	if (given) return { config: assignDisks(given.config, sources), files: given.files };
+	const disks = sources.map(({ name, image, path }) => ({ name, reader: image, path }));
+	return { config: await guessConfig(vm, disks), files: [] };
+}
+
+async function closeAll(sources: OpenSource[]): Promise<void> {
+	await Promise.all(sources.map(({ image }) => image.close()));
+}

@@ -1,0 +1,9 @@
+/** What the rooms above use of backup/. */
+export { type BackupOptions, type BackupReport, backup } from "./backup.js";
+export { POINT_FILES, type ReadConfig, readConfig } from "./config-file.js";
+export { type CopyOptions, type CopyTarget, copyImage } from "./copy.js";
+export { SourceError } from "./errors.js";
+export { type ExportOptions, type ExportReport, exportDisk, findDisk } from "./export.js";
+export { type OpenSource, openSource } from "./open-source.js";
+export { findQemu } from "./qemu.js";
+export { type FileFormat, parseSources, type SourceSpec } from "./source-spec.js";
