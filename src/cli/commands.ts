@@ -1,0 +1,18 @@
+/** The commands by name, loaded one at a time so that starting stays quick. */
+import type { Command } from "./command.js";
+
+type Load = () => Promise<{ default: Command }>;
+
+export const COMMANDS = {
+	init: () => import("./commands/init.js"),
+	backup: () => import("./commands/backup.js"),
+	points: () => import("./commands/points.js"),
+	publish: () => import("./commands/publish.js"),
+	sessions: () => import("./commands/sessions.js"),
+	finish: () => import("./commands/finish.js"),
+	export: () => import("./commands/export.js"),
+	check: () => import("./commands/check.js"),
+	doctor: () => import("./commands/doctor.js"),
+} satisfies Record<string, Load>;
+
+export type CommandName = keyof typeof COMMANDS;
