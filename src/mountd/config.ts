@@ -1,0 +1,35 @@
+/** How a mount process is started. */
+export interface MountdConfig {
+	/** absolute state directory */
+	state: string;
+	/** address to listen on */
+	listen: string;
+	/** 0 = pick a free one */
+	nfsPort: number;
+	mountPort: number;
+	portmap: "auto" | "own" | "register" | "off";
+	/** addresses or CIDR networks that may mount /springback; empty = loopback only */
+	clients: string[];
+	/** bytes of the decoded-block cache */
+	cacheBytes: number;
+	/** where metrics are served, on the same address; 0 = pick a free one; absent: nowhere */
+	metricsPort?: number;
+	/** set by the supervisor after the first start: take the same ports again */
+	restart?: boolean;
+}
+
+/** What a mount process of an address was last started with, ports as they came out: kept beside its socket. */
+export type RememberedConfig = Pick<
+	MountdConfig,
+	"nfsPort" | "mountPort" | "portmap" | "clients" | "cacheBytes" | "metricsPort"
+>;
+
+/** The line written to STARTED_FD. */
+export type Started = { event: "listening"; pid: number } | { event: "error"; code: string; message: string };
+
+export const STARTED_FD = 3;
+export const DEFAULT_NFS_PORT = 2049;
+export const DEFAULT_MOUNT_PORT = 20048;
+export const DEFAULT_CACHE_BYTES = 512 * 1024 * 1024;
+/** Who may mount when nobody says: this machine alone. */
+export const LOOPBACK = ["127.0.0.0/8", "::1"];

@@ -1,0 +1,208 @@
+/**
+ * Which sessions are served: opens them over their restore points, puts them into the datastore, takes them out. One
+ * block cache and one reader per repository serve them all.
+ */
+import type { Datastore, ServedSession } from "../datastore/datastore.js";
+import { paddedSize } from "../datastore/folder.js";
+import type { Image } from "../image/image.js";
+import { LatencyHistogram } from "../nfs/stats-histogram.js";
+import { type BaseDisk, openSession, type SessionTree, type SessionUsage } from "../overlay/index.js";
+import { type CacheStats, createBlockCache, openRepository, type Point, type Repository } from "../repository/index.js";
+import { ControlError } from "./protocol.js";
+import { timeOf } from "./session-info.js";
+import type { SessionStore, StoredSession } from "./session-store.js";
+
+export interface ServingOptions {
+	store: SessionStore;
+	datastore: Datastore;
+	listen: string;
+	/** bytes of decoded blocks kept in memory, shared by all sessions */
+	cacheBytes: number;
+	now: () => Date;
+	nowNs: () => bigint;
+	log: (line: string) => void;
+}
+
+/** A session that is served, as statistics see it. */
+export interface ServingSession extends StoredSession {
+	served: ServedSession;
+	tree: SessionTree;
+	/** served since, UTC */
+	since: string;
+	/** how long syncs of its log took */
+	syncs: LatencyHistogram;
+}
+
+export interface OpenSession extends ServingSession {
+	images: Image[];
+	failureLogged?: boolean;
+}
+
+export class Serving {
+	readonly open = new Map<string, OpenSession>();
+	/** sessions that should be served and cannot be, with the reason */
+	readonly broken = new Map<string, { stored: StoredSession; error: string }>();
+	private readonly repositories = new Map<string, Promise<Repository>>();
+	private readonly cache;
+
+	constructor(private readonly options: ServingOptions) {
+		this.cache = createBlockCache(options.cacheBytes);
+	}
+
+	/** Sessions that are served or should be. */
+	get count(): number {
+		return this.open.size + this.broken.size;
+	}
+
+	cacheStats(): CacheStats & { budgetBytes: number } {
+		return { budgetBytes: this.cache.budgetBytes, ...this.cache.stats() };
+	}
+
+	/** Opens every session that was being served on this address. One that fails does not stop the others. */
+	async resume(): Promise<void> {
+		const { store, listen, log } = this.options;
+		const { sessions, broken } = store.list();
+		for (const { directory, error } of broken) log(`${directory}: not served: ${error}`);
+		for (const stored of sessions) {
+			if (stored.record.state !== "open" || stored.record.listen !== listen) continue;
+			try {
+				await this.serve(stored);
+			} catch (error) {
+				log(`session ${stored.record.name}: not served: ${(error as Error).message}`);
+				this.broken.set(stored.record.name, { stored, error: (error as Error).message });
+			}
+		}
+	}
+
+	/** Opens a stored session over its restore point and serves it. */
+	async serve(stored: StoredSession): Promise<OpenSession> {
+		const { record, directory } = stored;
+		const repository = await this.repository(record.repository);
+		if (repository.id !== record.repositoryId)
+			throw new ControlError(
+				"REPOSITORY",
+				`session "${record.name}": ${record.repository} is another repository now (${repository.id}); put ${record.repositoryId} back there`,
+			);
+		const point = await repository.resolve(`${record.vm}@${record.point}`);
+		const images = await openDisks(repository, point);
+		try {
+			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs });
+			record.state = "open";
+			this.options.store.save(stored);
+			return this.add(stored, tree, images);
+		} catch (error) {
+			await Promise.all(images.map((image) => image.close()));
+			throw error;
+		}
+	}
+
+	/** Lets clients see an opened session. */
+	add(stored: StoredSession, tree: SessionTree, images: Image[]): OpenSession {
+		const { record } = stored;
+		const served: ServedSession = {
+			uuid: Buffer.from(record.uuid, "hex"),
+			number: record.number,
+			name: record.name,
+			tree,
+			clients: record.clients,
+			readOnly: record.readOnly,
+			sync: record.sync === true,
+			ownerUid: record.ownerUid,
+		};
+		this.options.datastore.add(served);
+		const syncs = new LatencyHistogram();
+		tree.observeSyncs?.((milliseconds) => syncs.record(milliseconds));
+		const opened = { ...stored, served, tree, images, since: this.options.now().toISOString(), syncs };
+		this.open.set(record.name, opened);
+		this.broken.delete(record.name);
+		this.options.log(`session ${record.name}: serving ${record.vm}@${record.point.slice(0, 8)}`);
+		return opened;
+	}
+
+	/** Keeps `unprotected since` and the written bytes on disk current. Cheap; called every few seconds. */
+	noteAll(): void {
+		for (const session of this.open.values()) this.note(session);
+	}
+
+	/** Brings the record of a served session up to date. */
+	note(session: OpenSession): void {
+		const { record } = session;
+		const usage = session.tree.usage();
+		if (usage.failed && !session.failureLogged) {
+			session.failureLogged = true;
+			this.options.log(
+				`session ${record.name}: takes no more writes: ${usage.failure}; restart the mount process once the disk is well`,
+			);
+		}
+		const lastWrite = usage.lastWrite === 0n ? null : timeOf(usage.lastWrite);
+		if (record.lastWrite === lastWrite && record.writtenBytes === writtenBytes(usage)) return;
+		record.unprotectedSince ??= lastWrite;
+		record.lastWrite = lastWrite;
+		record.writtenBytes = writtenBytes(usage);
+		this.options.store.save(session);
+	}
+
+	/** Ends serving of every session without changing what they are: they are open again at the next start. */
+	async shutdown(): Promise<void> {
+		for (const name of [...this.open.keys()]) {
+			try {
+				await this.stop(name);
+			} catch (error) {
+				this.options.log(`session ${name}: ${(error as Error).message}`);
+			}
+		}
+		for (const repository of this.repositories.values()) await (await repository).close();
+	}
+
+	/** Takes a session from clients and closes it; its record stays as it is. */
+	async stop(name: string): Promise<StoredSession> {
+		const broken = this.broken.get(name);
+		if (broken) {
+			this.broken.delete(name);
+			return broken.stored;
+		}
+		const session = this.open.get(name);
+		if (!session) throw unknownSession(name);
+		this.note(session);
+		this.options.datastore.remove(name);
+		this.open.delete(name);
+		await session.tree.close();
+		await Promise.all(session.images.map((image) => image.close()));
+		this.options.log(`session ${name}: no longer served`);
+		return session;
+	}
+
+	/** The repository at `path`, opened once. */
+	repository(path: string): Promise<Repository> {
+		const known = this.repositories.get(path);
+		if (known) return known;
+		const opening = openRepository(path, { cache: this.cache });
+		this.repositories.set(path, opening);
+		opening.catch(() => this.repositories.delete(path));
+		return opening;
+	}
+}
+
+/** The files that a session starts with are ours, not the guest's. */
+export function writtenBytes({ lastWrite, liveBytes }: SessionUsage): number {
+	return lastWrite === 0n ? 0 : liveBytes;
+}
+
+/** Every disk of a point, in its order. */
+export async function openDisks(repository: Repository, point: Point): Promise<Image[]> {
+	const images: Image[] = [];
+	try {
+		for (const disk of point.disks) images.push(await repository.openDisk(point, disk.name));
+		return images;
+	} catch (error) {
+		await Promise.all(images.map((image) => image.close()));
+		throw error;
+	}
+}
+
+/** What a session lies over. */
+export const bases = (images: Image[]): BaseDisk[] => images.map((base) => ({ base, size: paddedSize(base.size) }));
+
+export function unknownSession(name: string): ControlError {
+	return new ControlError("UNKNOWN_SESSION", `no session "${name}"; "springback sessions" lists them`);
+}

@@ -1,0 +1,52 @@
+/**
+ * Keeps one mount process alive: starts it, and starts it again when it dies. Holds no state and does nothing
+ * else, so there is nothing in it to fail. Ends when the mount process ends by itself (exit 0), or when its
+ * first start fails.
+ *
+ * Guests wait while it is down, so the first restart is immediate, and one that keeps being killed is never kept
+ * waiting for long. One that cannot even start (its port is taken) is retried ever more slowly but never given up.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type MountdConfig, STARTED_FD } from "./config.js";
+
+const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
+const STABLE_MS = 10_000;
+/** the mount process' exit code when a restart failed */
+const CANNOT_START = 75;
+const DELAY_MAX_MS = 500;
+const DELAY_MAX_CANNOT_START_MS = 5_000;
+
+const config = JSON.parse(process.argv[2]) as MountdConfig;
+let child: ChildProcess | undefined;
+let stopping = false;
+let delay = 0;
+
+function start(restart: boolean): void {
+	const started = Date.now();
+	const report = restart ? "ignore" : STARTED_FD;
+	child = spawn(process.execPath, [MAIN, JSON.stringify({ ...config, restart })], {
+		stdio: ["ignore", "inherit", "inherit", report],
+	});
+	// The starter reads until the last holder of this descriptor is gone.
+	if (!restart) closeSync(STARTED_FD);
+	child.on("exit", (code, signal) => {
+		if (code === 0 || stopping || (!restart && code === 1)) process.exit(code ?? 0);
+		const limit = code === CANNOT_START ? DELAY_MAX_CANNOT_START_MS : DELAY_MAX_MS;
+		delay = Date.now() - started > STABLE_MS ? 0 : Math.min(limit, delay === 0 ? 50 : delay * 2);
+		process.stdout.write(
+			`${new Date().toISOString()} supervisor[${process.pid}] mount process ended (${signal ?? code}); starting it again\n`,
+		);
+		setTimeout(() => start(true), delay);
+	});
+}
+
+process.on("SIGHUP", () => undefined);
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+	process.on(signal, () => {
+		stopping = true;
+		child?.kill(signal);
+	});
+}
+start(false);

@@ -1,0 +1,5 @@
+/** The release, from package.json, so that both sides of the control socket can tell. */
+import { readFileSync } from "node:fs";
+
+const manifest = new URL("../../../package.json", import.meta.url);
+export const VERSION = (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
