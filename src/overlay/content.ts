@@ -1,0 +1,75 @@
+/**
+ * Writing content: in parts that fit a batch, all-zero data without payload.
+ */
+import { isZero } from "../../native/index.js";
+import { metaOf, payloadOf } from "./batch.js";
+import type { InodeId, Prior } from "./contract.js";
+import { OverlayError } from "./contract.js";
+import { batchPayload, PAGE, SECTOR } from "./geometry.js";
+import type { Log, Submission } from "./log.js";
+import { nodeOf, priorOf } from "./namespace.js";
+import { type Content, WRITE, ZERO } from "./operations.js";
+import { END, type State } from "./state.js";
+
+/** Where to cut a write so that no part exceeds a batch and no page is split. */
+export function* parts(offset: number, length: number, limit: number): Generator<[number, number]> {
+	let at = 0;
+	while (at < length) {
+		const end = offset + at + limit;
+		const n = Math.min(length - at, limit - (end % PAGE));
+		yield [at, n];
+		at += n;
+	}
+}
+
+const submission = (
+	state: State,
+	now: () => bigint,
+	id: InodeId,
+	offset: number,
+	data: Buffer,
+	stable: boolean,
+): Submission<Prior> => {
+	const zeros = data.length >= SECTOR && isZero(data);
+	const type = zeros ? ZERO : WRITE;
+	const op: Content = { type, id, offset, length: data.length, epoch: 0, time: 0n, checksum: 0n, payload: 0 };
+	return {
+		meta: metaOf(op, zeros ? 0 : data.length),
+		payload: zeros ? 0 : payloadOf(data.length),
+		stable,
+		privileged: false,
+		apply: (tx) => {
+			const node = nodeOf(state, id);
+			if (node.kind === "directory") throw new OverlayError("EISDIR", `inode ${id} is a directory`);
+			if (node.kind !== "file") throw new OverlayError("EINVAL", `inode ${id} is not a file`);
+			if (offset + data.length > END) throw new OverlayError("EFBIG", "the write ends beyond the largest file size");
+			const before = priorOf(node);
+			op.epoch = state.epoch;
+			op.time = state.stamp(now());
+			if (zeros) tx.log(op);
+			else tx.content(op, data);
+			return before;
+		},
+	};
+};
+
+/** Resolves as promised by SessionTree.write. `data` must stay untouched until then. */
+export const writeContent = async (
+	log: Log,
+	now: () => bigint,
+	id: InodeId,
+	offset: number,
+	data: Buffer,
+	stable: boolean,
+): Promise<{ before: Prior }> => {
+	if (log.failure) throw log.failure;
+	if (data.length === 0) return { before: priorOf(nodeOf(log.state, id)) };
+	const limit = batchPayload(log.segments.bytes);
+	if (data.length <= limit) return { before: await log.submit(submission(log.state, now, id, offset, data, stable)) };
+	const pieces = [...parts(offset, data.length, limit)].map(([at, n]) =>
+		log.submit(submission(log.state, now, id, offset + at, data.subarray(at, at + n), stable)),
+	);
+	const results = await Promise.allSettled(pieces);
+	for (const result of results) if (result.status === "rejected") throw result.reason;
+	return { before: (results[0] as PromiseFulfilledResult<Prior>).value };
+};

@@ -1,0 +1,190 @@
+/**
+ * Reading: which layer has each byte (newest changes, frozen changes, tree, base, nothing), and getting it. Synchronous
+ * while everything is in memory.
+ */
+import type { Lane, SystemError } from "../../native/index.js";
+import type { Extent, Image, Loan } from "../image/image.js";
+import type { InodeId } from "./contract.js";
+import { OverlayError } from "./contract.js";
+import { CACHEABLE, type DataCache } from "./data-cache.js";
+import type { Delta } from "./delta.js";
+import { alignUp, PAGE } from "./geometry.js";
+import type { Log } from "./log.js";
+import type { PageRef } from "./page.js";
+import type { PageStore } from "./page-store.js";
+import type { Presence } from "./presence.js";
+import { clip, HOLE, type Run, ZEROS } from "./runs.js";
+import { extentsWithin, type Root } from "./tree.js";
+
+/** One version of one file, as far as its content goes. */
+export interface View {
+	id: InodeId;
+	/** undefined: nothing of its own anywhere */
+	presence: Presence | undefined;
+	/** newest first */
+	deltas: (Delta | undefined)[];
+	root: Root;
+	base: Image | undefined;
+	/** the base shows below this */
+	baseLimit: number;
+}
+
+/** Where nothing of the overlay's own is: the base shows, or zeros. */
+export const BASE = -2;
+
+export class ContentReader {
+	constructor(
+		readonly fd: number,
+		readonly lane: Lane,
+		readonly store: PageStore,
+		readonly cache: DataCache,
+		readonly log: Log,
+	) {}
+
+	/** Runs that cover [start, end) without gaps, or the index page to load first. */
+	resolve(view: View, start: number, end: number): Run[] | PageRef {
+		const runs: Run[] = [];
+		const missing = this.#layer(view, 0, start, end, runs);
+		return missing ?? runs;
+	}
+
+	#layer(view: View, layer: number, start: number, end: number, out: Run[]): PageRef | undefined {
+		const { deltas } = view;
+		while (layer < deltas.length && !deltas[layer]?.files.has(view.id)) layer++;
+		let found: Run[];
+		if (layer < deltas.length) found = deltas[layer]!.files.get(view.id)!.within(start, end);
+		else {
+			const whole: Run[] = [];
+			const missing = extentsWithin(this.store, view.root, view.id, start, end, whole);
+			if (missing) return missing;
+			found = whole.map((run) => clip(run, start, end));
+		}
+		let at = start;
+		for (const run of found) {
+			const missing = this.#gap(view, layer, at, run.start, out);
+			if (missing) return missing;
+			out.push(run.position === HOLE ? { ...run, position: BASE } : run);
+			at = run.end;
+		}
+		return this.#gap(view, layer, at, end, out);
+	}
+
+	#gap(view: View, layer: number, start: number, end: number, out: Run[]): PageRef | undefined {
+		if (start >= end) return undefined;
+		if (layer < view.deltas.length) return this.#layer(view, layer + 1, start, end, out);
+		out.push({ start, end, position: BASE, epoch: 0 });
+		return undefined;
+	}
+
+	/** Fills `target` from `offset`. */
+	read(view: View, offset: number, target: Buffer): void | Promise<void> {
+		if (target.length === 0) return undefined;
+		const end = offset + target.length;
+		if (!view.presence?.any(offset, end)) return readBase(view, offset, target);
+		const runs = this.resolve(view, offset, end);
+		if (!Array.isArray(runs)) return this.#later(view, offset, target, runs);
+		const waits: Promise<void>[] = [];
+		for (const run of runs) {
+			const part = runs.length === 1 ? target : target.subarray(run.start - offset, run.end - offset);
+			const wait = this.#run(view, run, part);
+			if (wait) waits.push(wait);
+		}
+		return waits.length > 0 ? allDone(waits) : undefined;
+	}
+
+	async #later(view: View, offset: number, target: Buffer, missing: PageRef): Promise<void> {
+		await this.store.load(missing);
+		await this.read(view, offset, target);
+	}
+
+	#run(view: View, run: Run, part: Buffer): void | Promise<void> {
+		if (run.position === BASE) return readBase(view, run.start, part);
+		if (run.position === ZEROS) return void part.fill(0);
+		if (this.log.inFlight?.copy(run.position, part)) return undefined;
+		if (this.cache.read(run.position, part)) return undefined;
+		return this.#fetch(run.position, part);
+	}
+
+	async #fetch(position: number, part: Buffer): Promise<void> {
+		const leave = this.store.readers.enter();
+		try {
+			const from = Math.floor(position / PAGE) * PAGE;
+			const length = alignUp(position + part.length, PAGE) - from;
+			if (length > CACHEABLE) {
+				if ((await this.lane.pread(this.fd, part, position)) < part.length) throw new RangeError("log cut short");
+				return;
+			}
+			const pages = Buffer.allocUnsafe(length);
+			const got = await this.lane.pread(this.fd, pages, from);
+			if (got < position - from + part.length) throw new RangeError("log cut short");
+			pages.copy(part, 0, position - from, position - from + part.length);
+			if (got === length) this.cache.keep(from, [pages]);
+		} catch (error) {
+			const why = (error as SystemError).code ?? (error as Error).message;
+			throw new OverlayError("EIO", `${this.log.directory}/log: read of byte ${position} failed: ${why}`, {
+				cause: error,
+			});
+		} finally {
+			leave();
+		}
+	}
+
+	/** Lends the base's memory where nothing of the file's own lies over it. */
+	borrow(view: View, offset: number, length: number): Loan[] | undefined {
+		const { base } = view;
+		const end = offset + length;
+		if (!base?.borrow || end > view.baseLimit) return undefined;
+		if (!view.presence?.any(offset, end)) return base.borrow(offset, length);
+		const runs = this.resolve(view, offset, end);
+		if (!Array.isArray(runs) || runs.some((run) => run.position !== BASE)) return undefined;
+		return base.borrow(offset, length);
+	}
+
+	/** Data, zeros and never allocated. */
+	extents(view: View, offset: number, length: number): Extent[] | Promise<Extent[]> {
+		if (length <= 0) return [];
+		const end = offset + length;
+		const nothing: Run[] = [{ start: offset, end, position: BASE, epoch: 0 }];
+		const runs = view.presence?.any(offset, end) ? this.resolve(view, offset, end) : nothing;
+		if (!Array.isArray(runs)) return this.store.load(runs).then(() => this.extents(view, offset, length));
+		const out: Extent[] = [];
+		const parts: (Extent[] | Promise<Extent[]>)[] = runs.map((run) => runExtents(view, run));
+		if (parts.every((part) => Array.isArray(part))) return join(out, parts as Extent[][]);
+		return Promise.all(parts).then((all) => join(out, all));
+	}
+}
+
+const allDone = async (waits: Promise<void>[]): Promise<void> => {
+	// All must have ended before the caller may take the buffer back, so no early rejection.
+	const results = await Promise.allSettled(waits);
+	for (const result of results) if (result.status === "rejected") throw result.reason;
+};
+
+const readBase = (view: View, offset: number, target: Buffer): void | Promise<void> => {
+	const visible = Math.max(0, Math.min(target.length, view.baseLimit - offset));
+	if (visible < target.length) target.fill(0, visible);
+	if (visible === 0 || !view.base) return undefined;
+	return view.base.read(offset, visible === target.length ? target : target.subarray(0, visible));
+};
+
+const runExtents = (view: View, run: Run): Extent[] | Promise<Extent[]> => {
+	if (run.position !== BASE) {
+		const kind = run.position === ZEROS ? "zero" : "data";
+		return [{ offset: run.start, length: run.end - run.start, kind }];
+	}
+	const shown = view.base ? Math.max(run.start, Math.min(run.end, view.baseLimit)) : run.start;
+	const rest: Extent[] = shown < run.end ? [{ offset: shown, length: run.end - shown, kind: "unallocated" }] : [];
+	if (shown === run.start || !view.base) return rest;
+	const below = view.base.extents(run.start, shown - run.start);
+	return Array.isArray(below) ? [...below, ...rest] : below.then((list) => [...list, ...rest]);
+};
+
+/** Joins neighbours of the same kind. */
+const join = (out: Extent[], parts: Extent[][]): Extent[] => {
+	for (const extent of parts.flat()) {
+		const last = out[out.length - 1];
+		if (last && last.kind === extent.kind && last.offset + last.length === extent.offset) last.length += extent.length;
+		else out.push({ ...extent });
+	}
+	return out;
+};

@@ -1,0 +1,75 @@
+/** What once stopped a session, and must not again. */
+import t from "tap";
+import { faults } from "../../native/index.js";
+import { create, lab, open, pattern, readAll, temporary } from "./lab.js";
+
+const FILE = { kind: "file" as const, mode: 0o640, uid: 5, gid: 6 };
+const LINK = { kind: "symlink" as const, mode: 0o777, uid: 0, gid: 0, target: Buffer.alloc(4000, "A") };
+
+t.test("names of hard-linked symlinks with long targets, many at once", async (t) => {
+	const l = lab(temporary(t));
+	let tree = await create(l);
+	for (const round of [0, 1]) {
+		for (let i = 0; i < 10; i++) {
+			const link = await tree.create(1, `s${i}`, LINK);
+			await tree.link(link.id, 1, `t${i}`);
+			await tree.create(1, `v${i}`, LINK).then((victim) => tree.link(victim.id, 1, `w${i}`));
+		}
+		await Promise.all([
+			...Array.from({ length: 10 }, (_, i) => tree.remove(1, `t${i}`)),
+			...Array.from({ length: 10 }, (_, i) => tree.rename(1, `s${i}`, 1, `v${i}`)),
+			...Array.from({ length: 10 }, (_, i) => tree.change(tree.lookup(1, `w${i}`)!, { mode: 0o700 })),
+		]);
+		t.equal(tree.usage().failed, false, "the session goes on");
+		t.equal(tree.lookup(1, "s3"), undefined);
+		for (let i = 0; i < 10; i++) await Promise.all([tree.remove(1, `v${i}`), tree.remove(1, `w${i}`)]);
+		await tree.close();
+		tree = await open(l);
+		t.equal(tree.lookup(1, "v3"), undefined, `also after opening again (${round})`);
+	}
+	await tree.close();
+});
+
+t.test("a file that loses its content and then its name while a checkpoint runs", async (t) => {
+	t.teardown(() => faults.clear());
+	const l = lab(temporary(t));
+	const tree = await create(l);
+	const data = pattern(0, 300_000, 1);
+	const { id } = await tree.create(1, "f", FILE);
+	const other = await tree.create(1, "other", FILE);
+	await tree.write(id, 0, data, true);
+	await (await tree.snapshot(other.id)).release();
+	await tree.change(id, { size: 1000 });
+	// The checkpoint has taken its changes and waits for the log while the file goes.
+	faults.set([{ op: "fdatasync", path: "/log", delayMs: 200 }]);
+	const checkpoint = tree.snapshot(other.id);
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	const removed = tree.remove(1, "f");
+	await (await checkpoint).release();
+	await removed;
+	t.equal(tree.usage().failed, false, "the session goes on");
+	await tree.write(other.id, 0, data, true);
+	await tree.close();
+	const again = await open(l);
+	t.equal(again.lookup(1, "f"), undefined);
+	t.ok((await readAll(again, other.id, 0, data.length)).equals(data));
+	t.equal(again.usage().liveBytes, data.length + 18, "and its space is accounted for: the other file and the .vmx");
+	await again.close();
+});
+
+t.test("when the log stops, every call is answered", async (t) => {
+	t.teardown(() => faults.clear());
+	const tree = await create(lab(temporary(t)));
+	const { id } = await tree.create(1, "f", FILE);
+	faults.set([{ op: "fdatasync", path: "/log", error: "EIO" }]);
+	const calls = [
+		...Array.from({ length: 20 }, (_, i) => tree.write(id, i * 512, pattern(i, 512, 1), true)),
+		tree.create(1, "g", FILE),
+		tree.commit(id),
+	];
+	const outcomes = await Promise.allSettled(calls);
+	t.ok(outcomes.every(({ status }) => status === "rejected"));
+	t.equal(tree.usage().failed, true);
+	faults.clear();
+	await tree.close().catch(() => undefined);
+});
