@@ -1,0 +1,140 @@
+/** The backup of one VM, top to bottom: lock, stream the disks, checkpoint, commit the point (docs/format.md, 10.1). */
+import { availableParallelism } from "node:os";
+import { createLane } from "../../native/index.js";
+import { type BackupRequest, type DiskResult, type Point, RepositoryError } from "./contract.js";
+import { backupDisk, Ring } from "./disk-backup.js";
+import { storeError } from "./errors.js";
+import type { Index } from "./index-set.js";
+import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName, type Random } from "./layout.js";
+import { checkDiskNames, checkVmName } from "./names.js";
+import { encodePoint, type PointStore, type StoredPoint, toPoint } from "./points.js";
+import { RecordWriter } from "./record-writer.js";
+import type { Held, Store } from "./store.js";
+
+export interface BackupContext {
+	store: Store;
+	index: Index;
+	points: PointStore;
+	/** repository id */
+	repository: string;
+	blockSize: number;
+	random: Random;
+	/** new records between two checkpoints */
+	checkpointRecords: number;
+}
+
+export interface BackupResult {
+	point: Point;
+	disks: DiskResult[];
+}
+
+/** How long a deletion, which is short, may keep a backup waiting. */
+const LOCK_TRIES = 100;
+const LOCK_PAUSE_MS = 100;
+
+export const runBackup = async (request: BackupRequest, context: BackupContext): Promise<BackupResult> => {
+	checkVmName(request.vm);
+	checkDiskNames(request.disks.map(({ name }) => name));
+	const { store } = context;
+	let held: Held | undefined;
+	try {
+		held = await useLock(store, request.signal);
+		return await stream(request, context);
+	} catch (error) {
+		throw storeError(error, store.place, "backing up");
+	} finally {
+		held?.release();
+	}
+};
+
+const useLock = async (store: Store, signal: AbortSignal | undefined): Promise<Held> => {
+	for (let attempt = 0; attempt < LOCK_TRIES && !signal?.aborted; attempt++) {
+		const held = store.lock(LOCK_REPOSITORY, LOCK_BYTE.use, "shared");
+		if (held !== undefined) return held;
+		await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE_MS));
+	}
+	if (signal?.aborted) throw new RepositoryError("INTERRUPTED", "the backup was interrupted before it began");
+	throw new RepositoryError(
+		"LOCKED",
+		`${store.place} is locked while restore points or packs are deleted: try again later`,
+	);
+};
+
+const stream = async (request: BackupRequest, context: BackupContext): Promise<BackupResult> => {
+	const { store, index, blockSize } = context;
+	store.sweep();
+	await index.refresh();
+	await index.adopt();
+	const previous = (await context.points.list()).filter(({ vm }) => vm === request.vm);
+	const taken = request.now().getTime();
+
+	const lane = createLane("repository-backup", availableParallelism());
+	const writer = new RecordWriter(store, index, lane, context);
+	let stored: StoredPoint;
+	const results: DiskResult[] = [];
+	try {
+		const ring = new Ring(blockSize);
+		const total = request.disks.reduce((sum, { image }) => sum + image.size, 0);
+		const disks: StoredPoint["disks"] = [];
+		let before = 0;
+		for (const source of request.disks) {
+			const progress = (done: number) => request.progress?.({ done: before + done, total, what: source.name });
+			const { result, root } = await backupDisk(source, {
+				lane,
+				writer,
+				ring,
+				blockSize,
+				progress,
+				signal: request.signal,
+			});
+			results.push(result);
+			disks.push({ name: source.name, size: source.image.size, root: root?.toString("hex") ?? null });
+			before += source.image.size;
+		}
+		const files: StoredPoint["files"] = [];
+		for (const { name, content } of request.files) {
+			const chunks: string[] = [];
+			for (let at = 0; at < content.length; at += OBJECT_MAX_BYTES)
+				chunks.push((await writer.storeObject(content.subarray(at, at + OBJECT_MAX_BYTES))).toString("hex"));
+			files.push({ name, size: content.length, chunks });
+		}
+		await writer.checkpoint();
+		stored = {
+			version: 1,
+			id: newId(context.random),
+			vm: request.vm,
+			taken,
+			sequence: 1 + previous.reduce((highest, { sequence }) => Math.max(highest, sequence), 0),
+			parent: previous.at(-1)?.id ?? null,
+			disks,
+			consistency: request.consistency,
+			size_new: writer.recordBytes,
+			config: request.config,
+			files,
+			facts: request.facts,
+		};
+		if (request.signal?.aborted)
+			throw new RepositoryError("INTERRUPTED", "the backup was interrupted; nothing of it was kept as a restore point");
+		await store.put(pointName(stored.id), encodePoint(stored));
+	} catch (error) {
+		await writer.abandon();
+		throw error;
+	} finally {
+		await lane.close();
+	}
+	await mergeIndex(store, index);
+	return { point: toPoint(stored), disks: results };
+};
+
+/** The point is committed; a merge that fails or is somebody else's turn changes nothing. */
+const mergeIndex = async (store: Store, index: Index): Promise<void> => {
+	let held: Held | undefined;
+	try {
+		held = store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "exclusive");
+		if (held !== undefined) await index.merge();
+	} catch {
+		// The next backup tries again.
+	} finally {
+		held?.release();
+	}
+};

@@ -1,0 +1,100 @@
+/**
+ * Verifies a repository and collects every fault with what it hits, instead of stopping at the first. Changes
+ * nothing. Without `readData` packs are checked by their tables, and all maps are read; with it every stored byte is.
+ */
+
+import { checkPacks } from "./check-packs.js";
+import { checkPoints } from "./check-points.js";
+import { checkSegments } from "./check-segments.js";
+import { decodeConfig } from "./config.js";
+import type { CheckFault, CheckReport, Progress } from "./contract.js";
+import { RepositoryError } from "./contract.js";
+import { causeOf } from "./errors.js";
+import { CONFIG, isId, pointName, type Random } from "./layout.js";
+import { PointStore } from "./points.js";
+import type { Store } from "./store.js";
+
+export interface CheckOptions {
+	readData: boolean;
+	progress?: (p: Progress) => void;
+	signal?: AbortSignal;
+}
+
+/** Faults found so far, one per kind and file; hits that adjoin are joined. */
+export class Faults {
+	readonly #faults = new Map<string, CheckFault>();
+
+	/** The fault of this kind in this file, made when it is new. */
+	of(kind: string, file: string, message: string): CheckFault {
+		const key = `${kind} ${file}`;
+		let fault = this.#faults.get(key);
+		if (fault === undefined) {
+			fault = { kind, file, message, hits: [] };
+			this.#faults.set(key, fault);
+		}
+		return fault;
+	}
+
+	list(): CheckFault[] {
+		return [...this.#faults.values()];
+	}
+}
+
+/** Adds bytes of a disk to what a fault hits. */
+export const addHit = (
+	fault: CheckFault,
+	vm: string,
+	point: string,
+	disk: string,
+	offset: number,
+	length: number,
+): void => {
+	const last = fault.hits.at(-1);
+	const joins =
+		last?.point === point &&
+		last.disk === disk &&
+		last.offset !== undefined &&
+		last.length !== undefined &&
+		last.offset + last.length === offset;
+	if (joins) last.length! += length;
+	else fault.hits.push({ vm, point, disk, offset, length });
+};
+
+export const interrupted = (signal: AbortSignal | undefined): void => {
+	if (signal?.aborted) throw new RepositoryError("INTERRUPTED", "the check was interrupted");
+};
+
+export const checkRepository = async (
+	store: Store,
+	repository: string,
+	blockSize: number,
+	random: Random,
+	options: CheckOptions,
+): Promise<CheckReport> => {
+	const faults = new Faults();
+	await checkConfig(store, faults);
+	const index = await checkSegments(store, repository, random, faults);
+	const packs = await checkPacks(store, repository, blockSize, index, faults, options);
+	const points = new PointStore(store);
+	const stored = await points.list();
+	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
+	for (const name of store.list("points"))
+		if (!isId(name)) faults.of("unknown-file", `points/${name}`, `points/${name} is not part of a repository`);
+	await checkPoints(store, index, packs, stored, blockSize, faults, options);
+	return {
+		points: stored.length,
+		blocks: packs.blocks,
+		packs: packs.count,
+		bytesRead: packs.bytesRead,
+		faults: faults.list(),
+	};
+};
+
+const checkConfig = async (store: Store, faults: Faults): Promise<void> => {
+	try {
+		const bytes = await store.read(CONFIG, 0, store.size(CONFIG) ?? 0);
+		decodeConfig(bytes.toString(), store.place);
+	} catch (error) {
+		faults.of("bad-config", CONFIG, causeOf(error));
+	}
+};

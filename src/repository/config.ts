@@ -1,0 +1,77 @@
+/** `springback.json`: what makes a directory a repository (docs/format.md, 4). */
+import { createHash } from "node:crypto";
+import { RepositoryError } from "./contract.js";
+import { BLOCK_SIZES, FORMAT_VERSION, isId } from "./layout.js";
+
+export interface Config {
+	version: number;
+	/** 32 hex digits */
+	id: string;
+	/** UTC, seconds precision */
+	created: string;
+	/** bytes */
+	blockSize: number;
+	features: { compatible: string[]; readCompatible: string[]; incompatible: string[] };
+}
+
+const CHECKSUM = /"checksum": "([0-9a-f]{64})"/;
+const BLANK = "0".repeat(64);
+
+const digest = (text: string): string =>
+	createHash("sha256")
+		.update(text.replace(CHECKSUM, `"checksum": "${BLANK}"`))
+		.digest("hex");
+
+/** The file's text, checksum included. */
+export const encodeConfig = (config: Config): string => {
+	const text = `${JSON.stringify({ format: "springback", ...config, checksum: BLANK }, null, "\t")}\n`;
+	return text.replace(BLANK, digest(text));
+};
+
+const words = (value: unknown): value is string[] => Array.isArray(value) && value.every((w) => typeof w === "string");
+
+/** Parses and verifies; throws RepositoryError DAMAGED, NEWER_FORMAT, ENCRYPTED or NOT_A_REPOSITORY. `path` is for messages. */
+export const decodeConfig = (text: string, path: string): Config => {
+	const damaged = (why: string) =>
+		new RepositoryError(
+			"DAMAGED",
+			`${path}/springback.json is damaged (${why}): restore it from a copy of the repository`,
+		);
+	let json: Record<string, unknown>;
+	try {
+		json = JSON.parse(text);
+	} catch {
+		throw damaged(text.trimEnd().endsWith("}") ? "not JSON" : "cut short");
+	}
+	if (json === null || typeof json !== "object" || json.format !== "springback")
+		throw new RepositoryError(
+			"NOT_A_REPOSITORY",
+			`${path} is not a springback repository: its springback.json is of something else`,
+		);
+	if (typeof json.version === "number" && json.version > FORMAT_VERSION)
+		throw new RepositoryError(
+			"NEWER_FORMAT",
+			`${path} has repository format ${json.version}, this program knows ${FORMAT_VERSION}: install a newer springback`,
+		);
+	if (CHECKSUM.exec(text)?.[1] !== digest(text)) throw damaged("checksum differs");
+	const { version, id, created, blockSize } = json;
+	const features = json.features as Config["features"];
+	const valid =
+		version === FORMAT_VERSION &&
+		typeof id === "string" &&
+		isId(id) &&
+		typeof created === "string" &&
+		BLOCK_SIZES.includes(blockSize as number) &&
+		words(features?.compatible) &&
+		words(features.readCompatible) &&
+		words(features.incompatible);
+	if (!valid) throw damaged("a member is missing or wrong");
+	if (features.incompatible.includes("encryption"))
+		throw new RepositoryError("ENCRYPTED", `${path} is encrypted, which this version cannot open yet`);
+	if (features.incompatible.length > 0)
+		throw new RepositoryError(
+			"NEWER_FORMAT",
+			`${path} uses ${features.incompatible.join(", ")}, which this program does not know: install a newer springback`,
+		);
+	return { version, id, created, blockSize: blockSize as number, features };
+};

@@ -1,0 +1,161 @@
+/**
+ * What the repository is to the rooms above. On-disk truth: docs/format.md.
+ */
+import type { Image } from "../image/image.js";
+
+/** How the guest's data was at the moment of the snapshot; never overstated. */
+export type Consistency = "application" | "filesystem" | "crash" | "unknown";
+
+export interface PointDisk {
+	/** name within the VM, e.g. "disk0"; letters, digits, ".", "_", "-" */
+	name: string;
+	/** exact bytes of the source disk */
+	size: number;
+}
+
+/** A restore point: always a full. */
+export interface Point {
+	/** 32 hex digits */
+	id: string;
+	vm: string;
+	/** UTC, ISO 8601, seconds precision: "2026-11-21T01:02:03Z" */
+	time: string;
+	disks: PointDisk[];
+	consistency: Consistency;
+	/** bytes added to the repository by this point (records stored) */
+	size_new: number;
+	/** id of the VM's previous point at backup time, or null */
+	parent: string | null;
+	/** neutral VM configuration (opaque JSON here; vm/ owns its shape), or null */
+	config: unknown;
+	/** names and sizes of stored extra files (.vmx, nvram, domain XML); read by Repository.extraFile */
+	files: { name: string; size: number }[];
+	/** free-form facts recorded by the flow: source kinds, guesses, tool versions */
+	facts: Record<string, unknown>;
+}
+
+export interface DiskResult {
+	name: string;
+	/** bytes of the disk */
+	size: number;
+	/** bytes read from the source */
+	read: number;
+	/** plain bytes of blocks that were not in the repository before */
+	new: number;
+	/** bytes added to packs for them */
+	stored: number;
+}
+
+/** Errors that a user can act on: print `message` and exit. */
+export class RepositoryError extends Error {
+	override readonly name = "RepositoryError";
+	constructor(
+		readonly code:
+			| "NOT_FOUND"
+			| "NOT_A_REPOSITORY"
+			| "EXISTS"
+			| "UNKNOWN_POINT"
+			| "UNKNOWN_VM"
+			| "AMBIGUOUS"
+			| "NEWER_FORMAT"
+			| "DAMAGED"
+			| "LOCKED"
+			| "NO_SPACE"
+			| "READ_ONLY"
+			| "SOURCE"
+			| "INTERRUPTED"
+			| "IO"
+			| "ENCRYPTED",
+		message: string,
+		options?: ErrorOptions,
+	) {
+		super(message, options);
+	}
+}
+
+export interface Progress {
+	/** bytes of the work done and, when known, of the whole */
+	done: number;
+	total: number;
+	/** e.g. "disk0" */
+	what: string;
+}
+
+/** One disk to store. The writer reads only the data extents of the Image. */
+export interface DiskSource {
+	name: string;
+	image: Image;
+}
+
+export interface BackupRequest {
+	vm: string;
+	disks: DiskSource[];
+	config: unknown;
+	files: { name: string; content: Buffer }[];
+	consistency: Consistency;
+	facts: Record<string, unknown>;
+	/** injected clock */
+	now: () => Date;
+	progress?: (p: Progress) => void;
+	signal?: AbortSignal;
+}
+
+export interface CheckFault {
+	/** stable word: "missing-pack", "truncated-pack", "bad-record", "bad-page", "bad-index", "bad-point", … */
+	kind: string;
+	/** file in the repository, relative */
+	file: string;
+	message: string;
+	/** what it hits, where known */
+	hits: { vm: string; point: string; disk?: string; offset?: number; length?: number }[];
+}
+
+export interface CheckReport {
+	points: number;
+	blocks: number;
+	packs: number;
+	/** stored bytes read (0 without read-data) */
+	bytesRead: number;
+	faults: CheckFault[];
+}
+
+export interface RepositoryStats {
+	points: number;
+	packs: number;
+	/** stored bytes of packs and indexes */
+	storedBytes: number;
+	/** plain bytes of unique blocks */
+	uniqueBytes: number;
+	/** bytes of all disks of all points */
+	logicalBytes: number;
+}
+
+export interface OpenOptions {
+	/** bytes of the decoded-block cache shared by every disk opened through this process; see BlockCache */
+	cache?: BlockCacheLike;
+	/** native read threads of this repository; default 4 */
+	readThreads?: number;
+}
+
+/** The shared decoded-block cache (repository/cache.ts makes it): created once per process. */
+export interface BlockCacheLike {
+	readonly budgetBytes: number;
+}
+
+export interface Repository {
+	readonly path: string;
+	/** 32 hex digits */
+	readonly id: string;
+	readonly blockSize: number;
+	/** newest last */
+	points(vm?: string): Promise<Point[]>;
+	/** Resolves "VM", "VM@id-prefix", "VM@latest", "VM@TIME" (newest at or before). */
+	resolve(spec: string): Promise<Point>;
+	extraFile(point: Point, name: string): Promise<Buffer>;
+	/** Opens one disk of a point in O(1) pages; pins the point until closed. */
+	openDisk(point: Point, disk: string): Promise<Image>;
+	backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }>;
+	check(options: { readData: boolean; progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<CheckReport>;
+	stats(): Promise<RepositoryStats>;
+	close(): Promise<void>;
+}

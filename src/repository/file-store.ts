@@ -1,0 +1,246 @@
+/**
+ * The `file` store: plain files under one directory (docs/format.md, 2). Every operation goes through the native
+ * addon and with that through its fault layer; only listing uses node:fs.
+ */
+import { constants, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createLane, type Lane, type RecordRead, type RecordStatus, sys } from "../../native/index.js";
+import { codeOf } from "./errors.js";
+import { DescriptorCache, type OpenFile } from "./file-descriptors.js";
+import { FileUpload } from "./file-upload.js";
+import { newId, type Random } from "./layout.js";
+import type { Held, Store, StoreRead, Upload } from "./store.js";
+
+const { O_RDONLY, O_RDWR, O_CREAT } = constants;
+
+/** Names in a directory, or none when it does not exist. */
+const namesIn = (directory: string): string[] => {
+	try {
+		return readdirSync(directory).sort();
+	} catch (error) {
+		if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return [];
+		throw error;
+	}
+};
+
+export class FileStore implements Store {
+	readonly #random: Random;
+	readonly #descriptors: DescriptorCache;
+	readonly #readLane: Lane;
+	#writeLane: Lane | undefined;
+	#syncLane: Lane | undefined;
+	#writer: { id: string; held: Held; files: number } | undefined;
+
+	constructor(
+		readonly place: string,
+		random: Random,
+		readThreads: number,
+	) {
+		this.#random = random;
+		this.#readLane = createLane("repository-read", readThreads);
+		this.#descriptors = new DescriptorCache(place, this.#readLane, 256);
+	}
+
+	#writing(): Lane {
+		this.#writeLane ??= createLane("repository-write", 2);
+		return this.#writeLane;
+	}
+
+	/** Syncs have a thread of their own, so that writes behind them go on. */
+	#syncing(): Lane {
+		this.#syncLane ??= createLane("repository-sync", 1);
+		return this.#syncLane;
+	}
+
+	/** A new name in tmp/; the first one takes this writer's lock. */
+	#temporary(): string {
+		this.#writer ??= this.#becomeWriter();
+		this.#writer.files += 1;
+		return join(this.place, "tmp", `${this.#writer.id}-${this.#writer.files}`);
+	}
+
+	#becomeWriter(): { id: string; held: Held; files: number } {
+		for (let attempt = 0; attempt < 8; attempt++) {
+			const id = newId(this.#random);
+			const name = `locks/writer-${id}`;
+			const held = this.lock(name, 0, "exclusive");
+			// Between creating and locking it a sweeper may have removed it; then nobody could see our lock.
+			if (held !== undefined && this.size(name) !== undefined) return { id, held, files: 0 };
+			held?.release();
+		}
+		throw new Error(`${this.place}/locks: cannot take a writer lock`);
+	}
+
+	async put(name: string, bytes: Uint8Array): Promise<void> {
+		const upload = this.upload();
+		try {
+			await upload.append([bytes]);
+			await upload.seal();
+			await this.publish([{ upload, name }]);
+		} catch (error) {
+			await upload.abandon();
+			throw error;
+		}
+	}
+
+	upload(): Upload {
+		return new FileUpload(this.#temporary(), this.#writing(), this.#syncing());
+	}
+
+	async publish(files: { upload: Upload; name: string }[]): Promise<void> {
+		const folders = new Set<string>();
+		for (const { upload, name } of files) {
+			const target = join(this.place, name);
+			const folder = dirname(target);
+			try {
+				(upload as FileUpload).rename(target);
+			} catch (error) {
+				if (codeOf(error) !== "ENOENT") throw error;
+				this.#makeFolder(folder, folders);
+				(upload as FileUpload).rename(target);
+			}
+			folders.add(folder);
+		}
+		for (const folder of folders) await this.#syncing().fsyncDirectory(folder);
+	}
+
+	#makeFolder(folder: string, changed: Set<string>): void {
+		try {
+			sys.mkdir(folder, 0o777);
+		} catch (error) {
+			if (codeOf(error) !== "EEXIST") throw error;
+		}
+		// Also when somebody else made it: his sync may still be to come.
+		changed.add(dirname(folder));
+	}
+
+	list(folder: string): string[] {
+		return namesIn(join(this.place, folder));
+	}
+
+	size(name: string): number | undefined {
+		try {
+			const fd = sys.open(join(this.place, name), O_RDONLY);
+			try {
+				return sys.fstat(fd).size;
+			} finally {
+				sys.close(fd);
+			}
+		} catch (error) {
+			if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return undefined;
+			throw error;
+		}
+	}
+
+	async read(name: string, position: number, length: number): Promise<Buffer> {
+		const target = Buffer.allocUnsafe(length);
+		const file = await this.#descriptors.acquire(name);
+		try {
+			const got = await this.#readLane.pread(file.fd, target, position);
+			return got === length ? target : target.subarray(0, got);
+		} finally {
+			this.#descriptors.release(file);
+		}
+	}
+
+	async readRecords(reads: StoreRead[]): Promise<RecordStatus[]> {
+		const held = new Map<string, OpenFile | RecordStatus>();
+		const opening: Promise<unknown>[] = [];
+		for (const { file } of reads) {
+			if (held.has(file)) continue;
+			const got = this.#descriptors.acquire(file);
+			if (!(got instanceof Promise)) {
+				held.set(file, got);
+				continue;
+			}
+			held.set(file, "EIO");
+			const set = (opened: OpenFile | RecordStatus) => held.set(file, opened);
+			opening.push(got.then(set, (error) => set(`E${codeOf(error).slice(1) || "IO"}`)));
+		}
+		if (opening.length > 0) await Promise.all(opening);
+		try {
+			const native: RecordRead[] = [];
+			for (const { file, position, length, identity, type, rawLength, target, targetOffset } of reads) {
+				const from = held.get(file)!;
+				if (typeof from === "string") continue;
+				native.push({ fd: from.fd, position, length, identity, type, rawLength, target, targetOffset });
+			}
+			const statuses = native.length === 0 ? [] : await this.#readLane.readRecords(native);
+			if (native.length === reads.length) return statuses;
+			let next = 0;
+			return reads.map(({ file }) => {
+				const failed = held.get(file)!;
+				return typeof failed === "string" ? failed : statuses[next++];
+			});
+		} finally {
+			for (const file of held.values()) if (typeof file !== "string") this.#descriptors.release(file);
+		}
+	}
+
+	async remove(name: string): Promise<void> {
+		this.#descriptors.forget(name);
+		try {
+			sys.unlink(join(this.place, name));
+		} catch (error) {
+			if (codeOf(error) === "ENOENT") return;
+			throw error;
+		}
+		await this.#syncing().fsyncDirectory(dirname(join(this.place, name)));
+	}
+
+	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined {
+		const path = join(this.place, name);
+		let fd: number;
+		try {
+			fd = sys.open(path, O_RDWR | O_CREAT, 0o666);
+		} catch (error) {
+			// A shared lock needs no write access: readers of a read-only mount still hold off those who delete.
+			if (kind === "exclusive" || !["EROFS", "EACCES", "EPERM"].includes(codeOf(error))) throw error;
+			fd = sys.open(path, O_RDONLY);
+		}
+		let locked = false;
+		try {
+			locked = sys.lock(fd, kind, byte, 1);
+		} finally {
+			if (!locked) sys.close(fd);
+		}
+		return locked ? { release: () => sys.close(fd) } : undefined;
+	}
+
+	sweep(): void {
+		const writers = new Map<string, string[]>();
+		for (const name of this.list("tmp")) {
+			const id = name.split("-")[0];
+			if (id === this.#writer?.id) continue;
+			writers.set(id, [...(writers.get(id) ?? []), name]);
+		}
+		for (const name of this.list("locks")) {
+			const id = name.startsWith("writer-") ? name.slice("writer-".length) : "";
+			if (id !== "" && id !== this.#writer?.id && !writers.has(id)) writers.set(id, []);
+		}
+		for (const [id, files] of writers) {
+			const held = this.lock(`locks/writer-${id}`, 0, "exclusive");
+			if (held === undefined) continue;
+			for (const name of [...files.map((file) => `tmp/${file}`), `locks/writer-${id}`]) this.#unlinkQuietly(name);
+			held.release();
+		}
+	}
+
+	#unlinkQuietly(name: string): void {
+		try {
+			sys.unlink(join(this.place, name));
+		} catch {
+			// Somebody else swept it, or it can wait for the next sweep.
+		}
+	}
+
+	async close(): Promise<void> {
+		await Promise.all([this.#readLane.close(), this.#writeLane?.close(), this.#syncLane?.close()]);
+		this.#descriptors.close();
+		if (this.#writer !== undefined) {
+			this.#unlinkQuietly(`locks/writer-${this.#writer.id}`);
+			this.#writer.held.release();
+			this.#writer = undefined;
+		}
+	}
+}

@@ -1,0 +1,315 @@
+/**
+ * The index of a repository: all its segments, a page cache, and how they are put, reloaded and rebuilt from packs
+ * (docs/format.md, 8). Nothing here is needed for truth: packs are.
+ */
+import { codeOf } from "./errors.js";
+import { ENTRY_BYTES, sortEntries } from "./identity-table.js";
+import { isId, newId, type Random, segmentName } from "./layout.js";
+import { mergeSegments, segmentsToMerge } from "./merge.js";
+import { coveredPacks, presentPacks, readTables } from "./pack-inventory.js";
+import { BadSegment, Segment, searchPage } from "./segment.js";
+import type { PackRow } from "./segment-format.js";
+import { SegmentWriter } from "./segment-writer.js";
+import type { Store } from "./store.js";
+
+/** Where a record is. */
+export interface Locator {
+	pack: string;
+	offset: number;
+	/** bytes, header included */
+	length: number;
+	rawLength: number;
+	/** bytes of the whole pack, where the index said so */
+	packSize?: number;
+}
+
+/** Most entry pages kept in memory: 16 MiB. */
+const CACHED_PAGES = 4096;
+/** Packs are listed again for a missing record at most this often, ms. */
+const ADOPT_INTERVAL_MS = 5000;
+
+export class Index {
+	readonly #store: Store;
+	readonly #repository: string;
+	readonly #random: Random;
+	#segments: Segment[] = [];
+	/** segments that failed verification, with the reason */
+	readonly bad = new Map<string, string>();
+	readonly #pages = new Map<Segment, Map<number, Buffer>>();
+	readonly #pageOrder: [Segment, number][] = [];
+	/** entry pages being read */
+	readonly #loading = new Map<string, Promise<Buffer | undefined>>();
+	#reloading: Promise<void> | undefined;
+	#lastAdopt = Number.NEGATIVE_INFINITY;
+
+	readonly #write: boolean;
+
+	/** `write: false`: what is rebuilt stays in memory, for `check`. */
+	constructor(store: Store, repository: string, random: Random, options: { write: boolean } = { write: true }) {
+		this.#store = store;
+		this.#write = options.write;
+		this.#repository = repository;
+		this.#random = random;
+	}
+
+	get segments(): readonly Segment[] {
+		return this.#segments;
+	}
+
+	/** Loads segments that are new and drops those that are gone. */
+	async refresh(): Promise<void> {
+		const names = new Set(this.#store.list("index").filter(isId));
+		const known = new Set(this.#segments.map(({ id }) => id));
+		for (const id of this.bad.keys()) if (!names.has(id)) this.bad.delete(id);
+		const loaded: Segment[] = [];
+		for (const id of names) {
+			if (known.has(id) || this.bad.has(id)) continue;
+			try {
+				const size = this.#store.size(segmentName(id));
+				if (size === undefined) continue;
+				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
+			} catch (error) {
+				if (error instanceof BadSegment) this.bad.set(id, error.message);
+				// Merged away between listing and opening: what replaced it is in the next listing.
+				else if (codeOf(error) !== "ENOENT") throw error;
+			}
+		}
+		for (const segment of this.#segments) if (!segment.inMemory && !names.has(segment.id)) this.#forget(segment);
+		this.#segments = [...this.#segments.filter((s) => s.inMemory || names.has(s.id)), ...loaded];
+	}
+
+	/**
+	 * Looks a record up; null when it is not there. Synchronous when the filters refuse it or the page is in memory. `identity` must stay
+	 * unchanged until it is settled.
+	 */
+	find(identity: Buffer, offset: number, type: number): Locator | null | Promise<Locator | null> {
+		const found = this.peek(identity, offset, type);
+		return found === undefined ? this.#findSlow(identity, offset, type) : found;
+	}
+
+	/** As `find`, but undefined when pages would have to be read. */
+	peek(identity: Buffer, offset: number, type: number): Locator | null | undefined {
+		for (const segment of this.#segments) {
+			if (!segment.mayHave(identity, offset)) continue;
+			const [first, last] = segment.pageRange(identity, offset);
+			for (let number = first; number <= last; number++) {
+				const page = this.#pages.get(segment)?.get(number);
+				if (page === undefined) return undefined;
+				const found = this.#locator(segment, page, searchPage(page, identity, offset, type));
+				if (found !== null) return found;
+			}
+		}
+		return null;
+	}
+
+	async #findSlow(identity: Buffer, offset: number, type: number): Promise<Locator | null> {
+		for await (const found of this.findAll(identity, offset, type)) return found;
+		return null;
+	}
+
+	/** Every place where the record is said to be; `gone`: also in packs that are missing. */
+	async *findAll(identity: Buffer, offset: number, type: number, gone = false): AsyncGenerator<Locator> {
+		for (const segment of [...this.#segments]) {
+			if (!segment.mayHave(identity, offset)) continue;
+			const [first, last] = segment.pageRange(identity, offset);
+			for (let number = first; number <= last; number++) {
+				const page = await this.#page(segment, number);
+				if (page === undefined) continue;
+				const found = this.#locator(segment, page, searchPage(page, identity, offset, type), gone);
+				if (found !== null) yield found;
+			}
+		}
+	}
+
+	/** Lists segments and, not too often, packs again; one at a time. */
+	async reload(): Promise<void> {
+		this.#reloading ??= (async () => {
+			try {
+				await this.refresh();
+				if (performance.now() - this.#lastAdopt >= ADOPT_INTERVAL_MS) await this.adopt();
+			} finally {
+				this.#reloading = undefined;
+			}
+		})();
+		await this.#reloading;
+	}
+
+	#locator(segment: Segment, page: Buffer, at: number, gone = false): Locator | null {
+		if (at < 0) return null;
+		const row = page.readUInt32LE(at + 32);
+		if (row >= segment.packs.length || (!gone && segment.gone[row] === 1)) return null;
+		return {
+			pack: segment.packs[row].id,
+			offset: page.readUInt32LE(at + 36),
+			length: page.readUInt32LE(at + 40),
+			rawLength: page.readUInt32LE(at + 44) & 0xffffff,
+			packSize: segment.packs[row].size,
+		};
+	}
+
+	/** An entry page; undefined when the segment turns out to be unusable. */
+	async #page(segment: Segment, number: number): Promise<Buffer | undefined> {
+		const cached = this.#pages.get(segment)?.get(number);
+		if (cached !== undefined) return cached;
+		const key = `${segment.id} ${number}`;
+		let load = this.#loading.get(key);
+		if (load === undefined) {
+			load = this.#loadPage(segment, number).finally(() => this.#loading.delete(key));
+			this.#loading.set(key, load);
+		}
+		return load;
+	}
+
+	async #loadPage(segment: Segment, number: number): Promise<Buffer | undefined> {
+		try {
+			const page = await segment.readPages(number, 1);
+			this.#remember(segment, number, page);
+			return page;
+		} catch (error) {
+			if (error instanceof BadSegment) this.reject(segment, error.message);
+			else if (codeOf(error) === "ENOENT") this.#drop(segment);
+			else throw error;
+			return undefined;
+		}
+	}
+
+	/** Stops using a segment that failed verification. */
+	reject(segment: Segment, why: string): void {
+		this.bad.set(segment.id, why);
+		this.#drop(segment);
+	}
+
+	#drop(segment: Segment): void {
+		this.#segments = this.#segments.filter((s) => s !== segment);
+		this.#forget(segment);
+	}
+
+	#remember(segment: Segment, number: number, page: Buffer): void {
+		let pages = this.#pages.get(segment);
+		if (pages === undefined) {
+			pages = new Map();
+			this.#pages.set(segment, pages);
+		}
+		if (pages.has(number)) return;
+		pages.set(number, page);
+		this.#pageOrder.push([segment, number]);
+		// Lookups are uniformly random, so first in, first out is as good as any order.
+		if (this.#pageOrder.length >= CACHED_PAGES) this.#trim();
+	}
+
+	#trim(): void {
+		for (const [segment, number] of this.#pageOrder.splice(0, CACHED_PAGES / 2))
+			this.#pages.get(segment)?.delete(number);
+	}
+
+	#forget(segment: Segment): void {
+		this.#pages.delete(segment);
+	}
+
+	/**
+	 * Compares with the packs that exist: entries of packs that are gone become absent, packs that no segment names are
+	 * indexed. The result is put into the repository where that is possible, and segments that it replaces are removed.
+	 */
+	async adopt(): Promise<void> {
+		this.#lastAdopt = performance.now();
+		const present = presentPacks(this.#store);
+		for (const { packs, gone } of this.#segments) {
+			packs.forEach(({ id }, row) => {
+				gone[row] = present.has(id) ? 0 : 1;
+			});
+		}
+		const covered = coveredPacks(this.#segments);
+		const missing = [...present].filter((id) => !covered.has(id));
+		let durable = true;
+		for await (const { entries, packs } of readTables(this.#store, missing, this.#repository))
+			durable = (await this.#putOrKeep(entries, packs)) && durable;
+		if (!this.#write || !durable) return;
+		for (const id of [...this.bad.keys()]) await this.#removeBad(id);
+	}
+
+	async #putOrKeep(entries: Buffer, packs: PackRow[]): Promise<boolean> {
+		if (this.#write) {
+			try {
+				await this.put(entries, entries.length / ENTRY_BYTES, packs);
+				return true;
+			} catch {
+				// Read-only or full: the index is a convenience, memory does as well until somebody can write it.
+			}
+		}
+		const parts: Buffer[] = [];
+		const id = newId(this.#random);
+		await this.#writeSegment(
+			id,
+			entries,
+			entries.length / ENTRY_BYTES,
+			packs,
+			async (bytes) => void parts.push(Buffer.from(bytes)),
+		);
+		const bytes = Buffer.concat(parts);
+		const segment = await Segment.open(id, bytes.length, true, async (at, length) => bytes.subarray(at, at + length));
+		this.#segments = [...this.#segments, segment];
+		return false;
+	}
+
+	async #removeBad(id: string): Promise<void> {
+		try {
+			await this.#store.remove(segmentName(id));
+			this.bad.delete(id);
+		} catch {
+			// It is not used; check goes on reporting it.
+		}
+	}
+
+	async #writeSegment(
+		id: string,
+		entries: Buffer,
+		count: number,
+		packs: PackRow[],
+		sink: (bytes: Buffer) => Promise<void>,
+	): Promise<void> {
+		const writer = new SegmentWriter(id, count, sink);
+		const sorted = sortEntries(entries, count);
+		for (let at = 0; at < sorted.length; at += ENTRY_BYTES) {
+			const wait = writer.add(sorted, at, sorted.readUInt32LE(at + 32));
+			if (wait !== undefined) await wait;
+		}
+		await writer.finish(packs);
+	}
+
+	/** Puts a segment of `count` unsorted entries whose pack column is a row of `packs`, and uses it. */
+	async put(entries: Buffer, count: number, packs: PackRow[]): Promise<void> {
+		await this.#putFile((id, sink) => this.#writeSegment(id, entries, count, packs, sink));
+	}
+
+	async #putFile(fill: (id: string, sink: (bytes: Buffer) => Promise<void>) => Promise<void>): Promise<void> {
+		const id = newId(this.#random);
+		const upload = this.#store.upload();
+		try {
+			await fill(id, (bytes) => upload.append([bytes]));
+			await upload.seal();
+			await this.#store.publish([{ upload, name: segmentName(id) }]);
+		} catch (error) {
+			await upload.abandon();
+			throw error;
+		}
+		const size = upload.length;
+		this.#segments = [
+			...this.#segments,
+			await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)),
+		];
+	}
+
+	/** Merges tiers that are full. The caller holds the merge lock. */
+	async merge(): Promise<void> {
+		for (;;) {
+			const inputs = segmentsToMerge(this.#segments);
+			if (inputs.length === 0) return;
+			await this.#putFile((id, sink) => mergeSegments(inputs, id, sink));
+			this.#segments = this.#segments.filter((segment) => !inputs.includes(segment));
+			for (const segment of inputs) {
+				this.#forget(segment);
+				await this.#store.remove(segmentName(segment.id));
+			}
+		}
+	}
+}

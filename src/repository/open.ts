@@ -1,0 +1,144 @@
+/** Makes and opens repositories, with one clear error for everything that is not one. */
+import { randomBytes } from "node:crypto";
+import { constants, readdirSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { sys } from "../../native/index.js";
+import { BlockCache, createBlockCache } from "./cache.js";
+import { type Config, decodeConfig, encodeConfig } from "./config.js";
+import { type OpenOptions, type Repository, RepositoryError } from "./contract.js";
+import { codeOf, storeError } from "./errors.js";
+import { FileStore } from "./file-store.js";
+import {
+	BLOCK_SIZES,
+	CHECKPOINT_RECORDS,
+	CONFIG,
+	DEFAULT_BLOCK_SIZE,
+	FOLDERS,
+	FORMAT_VERSION,
+	LOCK_PINS,
+	LOCK_REPOSITORY,
+	newId,
+	type Random,
+} from "./layout.js";
+import { FileRepository } from "./repository.js";
+import { secondsText } from "./time.js";
+
+/** Budget of the cache of a repository that is opened without one, bytes. */
+const OWN_CACHE_BYTES = 64 * 1024 * 1024;
+
+export interface InitOptions {
+	/** bytes: a power of two from 64 KiB (default) to 1 MiB */
+	blockSize?: number;
+	/** injected clock and randomness */
+	now?: () => Date;
+	random?: Random;
+}
+
+export interface OpenRepositoryOptions extends OpenOptions {
+	/** injected randomness for ids */
+	random?: Random;
+	/** new records after which a running backup makes what it has durable; default 262,144 (16 GiB of 64 KiB blocks) */
+	checkpointRecords?: number;
+}
+
+/**
+ * Makes a repository in a directory that is missing or empty. Rejects with RepositoryError EXISTS, NO_SPACE, READ_ONLY or IO.
+ */
+export const initRepository = async (path: string, options: InitOptions = {}): Promise<void> => {
+	const place = resolve(path);
+	const blockSize = options.blockSize ?? DEFAULT_BLOCK_SIZE;
+	if (!BLOCK_SIZES.includes(blockSize))
+		throw new RangeError(`a block size of ${blockSize} bytes is not possible: choose 64k, 128k, 256k, 512k or 1m`);
+	const random = options.random ?? randomBytes;
+	try {
+		makeFolder(place);
+		const foreign = readdirSync(place).filter((name) => !(FOLDERS as readonly string[]).includes(name));
+		if (foreign.includes(CONFIG)) throw new RepositoryError("EXISTS", `${place} is a repository already`);
+		// What an init that was cut short leaves is only folders.
+		if (foreign.length > 0)
+			throw new RepositoryError(
+				"EXISTS",
+				`${place} is not empty (it has ${foreign[0]}): give an empty or new directory`,
+			);
+		for (const folder of FOLDERS) makeFolder(join(place, folder));
+		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
+			sys.close(sys.open(join(place, name), constants.O_RDWR | constants.O_CREAT, 0o666));
+		sys.fsyncDirectory(join(place, "locks"));
+		sys.fsyncDirectory(place);
+		const config: Config = {
+			version: FORMAT_VERSION,
+			id: newId(random),
+			created: secondsText((options.now ?? (() => new Date()))().getTime()),
+			blockSize,
+			features: { compatible: [], readCompatible: [], incompatible: [] },
+		};
+		const store = new FileStore(place, random, 1);
+		try {
+			await store.put(CONFIG, Buffer.from(encodeConfig(config)));
+		} finally {
+			await store.close();
+		}
+	} catch (error) {
+		if (codeOf(error) === "EEXIST") throw new RepositoryError("EXISTS", `${place} is a repository already`);
+		throw storeError(error, place, "making the repository");
+	}
+};
+
+/** Like `mkdir -p`, durable. */
+const makeFolder = (path: string): void => {
+	try {
+		sys.mkdir(path, 0o777);
+	} catch (error) {
+		if (codeOf(error) === "EEXIST" && statSync(path).isDirectory()) return;
+		if (codeOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+		makeFolder(dirname(path));
+		sys.mkdir(path, 0o777);
+	}
+	sys.fsyncDirectory(dirname(path));
+};
+
+/**
+ * Opens a repository. Rejects with RepositoryError NOT_FOUND, NOT_A_REPOSITORY, DAMAGED, NEWER_FORMAT, ENCRYPTED or IO.
+ */
+export const openRepository = async (path: string, options: OpenRepositoryOptions = {}): Promise<Repository> => {
+	const place = resolve(path);
+	const config = decodeConfig(readConfig(place), place);
+	const cache = options.cache ?? createBlockCache(OWN_CACHE_BYTES);
+	if (!(cache instanceof BlockCache)) throw new TypeError("the cache must come from createBlockCache");
+	const random = options.random ?? randomBytes;
+	const checkpointRecords = options.checkpointRecords ?? CHECKPOINT_RECORDS;
+	const store = new FileStore(place, random, options.readThreads ?? 4);
+	try {
+		return await FileRepository.open(place, config, store, cache, { random, checkpointRecords });
+	} catch (error) {
+		await store.close();
+		throw storeError(error, place, "opening the repository");
+	}
+};
+
+/** The text of springback.json. */
+const readConfig = (place: string): string => {
+	const file = join(place, CONFIG);
+	try {
+		const fd = sys.open(file, constants.O_RDONLY);
+		try {
+			const bytes = Buffer.alloc(sys.fstat(fd).size);
+			return bytes.toString("utf8", 0, sys.pread(fd, bytes, 0));
+		} finally {
+			sys.close(fd);
+		}
+	} catch (error) {
+		const code = codeOf(error);
+		if (code !== "ENOENT" && code !== "ENOTDIR") throw storeError(error, place, "opening the repository");
+		const kind = statSync(place, { throwIfNoEntry: false });
+		if (kind === undefined)
+			throw new RepositoryError(
+				"NOT_FOUND",
+				`no repository at ${place}: mount the disk it is on, or make a new one with springback init`,
+			);
+		throw new RepositoryError(
+			"NOT_A_REPOSITORY",
+			`${place} is not a springback repository (it has no ${CONFIG}): make one with springback init, in an empty directory`,
+		);
+	}
+};

@@ -1,0 +1,112 @@
+/** Restore points as files (docs/format.md, 9): encode, verify, list in order. */
+import { createHash } from "node:crypto";
+import { decodeRecord, encodeRecord } from "../../native/index.js";
+import type { Consistency, Point } from "./contract.js";
+import { causeOf, codeOf } from "./errors.js";
+import { CODEC, isId, pointName, TYPE } from "./layout.js";
+import type { Store } from "./store.js";
+import { secondsText } from "./time.js";
+
+/** A point as it is stored. */
+export interface StoredPoint {
+	version: number;
+	id: string;
+	vm: string;
+	/** ms since 1970 UTC */
+	taken: number;
+	sequence: number;
+	parent: string | null;
+	/** `root`: hex identity, null for all zeros */
+	disks: { name: string; size: number; root: string | null }[];
+	consistency: Consistency;
+	size_new: number;
+	config: unknown;
+	files: { name: string; size: number; chunks: string[] }[];
+	facts: Record<string, unknown>;
+}
+
+export const encodePoint = (point: StoredPoint): Buffer => {
+	const payload = Buffer.from(JSON.stringify(point));
+	return encodeRecord(payload, createHash("sha256").update(payload).digest(), TYPE.object, CODEC.lz4);
+};
+
+/** Verifies and parses; throws an Error that says what is wrong. */
+export const decodePoint = (bytes: Buffer, id: string): StoredPoint => {
+	const payload = decodeRecord(bytes, null, TYPE.object);
+	if (!createHash("sha256").update(payload).digest().equals(bytes.subarray(24, 56))) throw new Error("SHA-256 differs");
+	const point = JSON.parse(payload.toString()) as StoredPoint;
+	if (point.version !== 1 || point.id !== id || !Array.isArray(point.disks)) throw new Error("holds another point");
+	return point;
+};
+
+/** The public view. */
+export const toPoint = (stored: StoredPoint): Point => ({
+	id: stored.id,
+	vm: stored.vm,
+	time: secondsText(stored.taken),
+	disks: stored.disks.map(({ name, size }) => ({ name, size })),
+	consistency: stored.consistency,
+	size_new: stored.size_new,
+	parent: stored.parent,
+	config: stored.config,
+	files: stored.files.map(({ name, size }) => ({ name, size })),
+	facts: stored.facts,
+});
+
+/** Oldest first. */
+export const comparePoints = (a: StoredPoint, b: StoredPoint): number =>
+	a.taken - b.taken || a.sequence - b.sequence || (a.id < b.id ? -1 : 1);
+
+/** Reads points and remembers them: they never change. */
+export class PointStore {
+	readonly #store: Store;
+	readonly #known = new Map<string, StoredPoint>();
+	/** files that are not good points, with the reason, as of the last listing */
+	readonly bad = new Map<string, string>();
+
+	constructor(store: Store) {
+		this.#store = store;
+	}
+
+	/** All good points, oldest first. */
+	async list(): Promise<StoredPoint[]> {
+		this.bad.clear();
+		const names = this.#store.list("points").filter(isId);
+		const points: StoredPoint[] = [];
+		for (const id of names) {
+			const point = this.#known.get(id) ?? (await this.#load(id));
+			if (point !== undefined) points.push(point);
+		}
+		const present = new Set(names);
+		for (const id of this.#known.keys()) if (!present.has(id)) this.#known.delete(id);
+		return points.sort(comparePoints);
+	}
+
+	/** One point by id; undefined when it is not there or damaged. */
+	async get(id: string): Promise<StoredPoint | undefined> {
+		return this.exists(id) ? (this.#known.get(id) ?? this.#load(id)) : undefined;
+	}
+
+	exists(id: string): boolean {
+		return isId(id) && this.#store.size(pointName(id)) !== undefined;
+	}
+
+	async #load(id: string): Promise<StoredPoint | undefined> {
+		const name = pointName(id);
+		try {
+			const size = this.#store.size(name);
+			if (size === undefined) return undefined;
+			const point = decodePoint(await this.#store.read(name, 0, size), id);
+			this.#known.set(id, point);
+			return point;
+		} catch (error) {
+			if (codeOf(error) !== "ENOENT") this.bad.set(id, causeOf(error));
+			return undefined;
+		}
+	}
+
+	/** Rereads every file, so that damage since the first reading shows. */
+	forget(): void {
+		this.#known.clear();
+	}
+}

@@ -1,0 +1,219 @@
+/**
+ * Stores records that are not in the repository yet: data blocks, map pages and objects. Remembers what it stored
+ * in a compact table; a checkpoint makes it durable and hands it to the index (docs/format.md, 10.1).
+ */
+import { encodeRecord, type Lane, sha256 } from "../../native/index.js";
+import { IdentityTable } from "./identity-table.js";
+import type { Index } from "./index-set.js";
+import { CODEC, IDENTITY_BYTES, packName, type Random, TYPE } from "./layout.js";
+import type { MapPage } from "./map-builder.js";
+import { PACK_KIND } from "./pack-format.js";
+import { type FinishedPack, PackWriter, type RecordFacts } from "./pack-writer.js";
+import type { Store } from "./store.js";
+
+/** Map pages and objects are appended in batches of this many bytes. */
+const BATCH_BYTES = 256 * 1024;
+
+export interface StoredBytes {
+	/** plain bytes of records that were new */
+	plain: number;
+	/** bytes of those records */
+	stored: number;
+}
+
+export interface RecordWriterOptions {
+	/** repository id */
+	repository: string;
+	random: Random;
+	/** new records after which a checkpoint is due */
+	checkpointRecords: number;
+}
+
+export class RecordWriter {
+	readonly #store: Store;
+	readonly #index: Index;
+	readonly #lane: Lane;
+	readonly #checkpointRecords: number;
+	readonly #data: PackWriter;
+	readonly #meta: PackWriter;
+	readonly #table = new IdentityTable();
+	/** pack ids since the last checkpoint; rows of the table's pack column */
+	#packs: string[] = [];
+	readonly #rows = new Map<string, number>();
+	readonly #inFlight = new Set<Promise<unknown>>();
+	#batch: { bytes: Buffer; facts: RecordFacts; entry: number }[] = [];
+	#batchBytes = 0;
+	/** settles when the batch before has been encoded and its place is known */
+	#lastAppend: Promise<unknown> = Promise.resolve();
+	/** finished but not yet published */
+	#unnamed: FinishedPack[] = [];
+	/** bytes of all records stored */
+	recordBytes = 0;
+
+	constructor(store: Store, index: Index, lane: Lane, { repository, random, checkpointRecords }: RecordWriterOptions) {
+		this.#checkpointRecords = checkpointRecords;
+		this.#store = store;
+		this.#index = index;
+		this.#lane = lane;
+		this.#data = new PackWriter(store, repository, PACK_KIND.data, random);
+		this.#meta = new PackWriter(store, repository, PACK_KIND.meta, random);
+	}
+
+	/** Whether enough is new that `checkpoint` should be called. */
+	get checkpointDue(): boolean {
+		return this.#table.count >= this.#checkpointRecords;
+	}
+
+	/** Whether the record is stored already, in this backup or before. */
+	has(identity: Buffer, offset: number, type: number): boolean | Promise<boolean> {
+		if (this.#table.find(identity, offset, type) >= 0) return true;
+		const found = this.#index.find(identity, offset, type);
+		return found instanceof Promise ? found.then((place) => place !== null) : found !== null;
+	}
+
+	/** Promises to store a record that `has` denied, so that the next one like it is a duplicate. Returns its number for `storeBlocks`. */
+	claim(identity: Buffer, offset: number, type: number, rawLength: number): number {
+		// Found: a twin was claimed while this one's look-up was under way; storing it there again is harmless but wasteful.
+		const twin = this.#table.find(identity, offset, type);
+		return twin >= 0 ? -1 : this.#table.add(identity, offset, type, rawLength);
+	}
+
+	/**
+	 * Encodes and stores blocks that were claimed. `chosen` are block numbers within `data`, `entries` their claims.
+	 * Resolves when `data` is free again.
+	 */
+	async storeBlocks(
+		data: Buffer,
+		blockSize: number,
+		chosen: number[],
+		entries: number[],
+		identities: Buffer,
+	): Promise<StoredBytes> {
+		const work = this.#storeBlocks(data, blockSize, chosen, entries, identities);
+		this.#follow(work);
+		return work;
+	}
+
+	async #storeBlocks(
+		data: Buffer,
+		blockSize: number,
+		chosen: number[],
+		entries: number[],
+		identities: Buffer,
+	): Promise<StoredBytes> {
+		const before = this.#lastAppend;
+		const encoding = this.#lane.encodeRecords(
+			data,
+			blockSize,
+			Uint32Array.from(chosen),
+			identities,
+			TYPE.block,
+			CODEC.lz4,
+		);
+		// Encoded side by side, appended in order: packs then hold a disk's blocks as they lie on it, for sequential reading.
+		const inOrder = Promise.allSettled([before, encoding]).then(() => {});
+		this.#lastAppend = inOrder;
+		await inOrder;
+		const { bytes, lengths } = await encoding;
+		let plain = 0;
+		const facts: RecordFacts[] = chosen.map((block, n) => {
+			const rawLength = Math.min(blockSize, data.length - block * blockSize);
+			plain += rawLength;
+			const identity = identities.subarray(block * IDENTITY_BYTES, (block + 1) * IDENTITY_BYTES);
+			return { identity, type: TYPE.block, rawLength, length: lengths[n] };
+		});
+		await this.#append(this.#data, bytes, facts, entries);
+		return { plain, stored: bytes.length };
+	}
+
+	#append(writer: PackWriter, bytes: Buffer, facts: RecordFacts[], entries: number[]): Promise<void> {
+		const { pack, position, written } = writer.append(bytes, facts);
+		let row = this.#rows.get(pack);
+		if (row === undefined) {
+			row = this.#packs.push(pack) - 1;
+			this.#rows.set(pack, row);
+		}
+		let at = position;
+		for (let n = 0; n < facts.length; n++) {
+			this.#table.place(entries[n], row, at, facts[n].length);
+			at += facts[n].length;
+		}
+		this.recordBytes += bytes.length;
+		return written;
+	}
+
+	#follow(work: Promise<unknown>): void {
+		this.#inFlight.add(work);
+		const done = () => this.#inFlight.delete(work);
+		work.then(done, done);
+	}
+
+	/** Stores map pages that are not there yet. */
+	async storePages(pages: MapPage[]): Promise<void> {
+		for (const { identity, bytes } of pages) {
+			const known = this.has(identity, 0, TYPE.page);
+			if (known instanceof Promise ? await known : known) continue;
+			await this.#storeSmall(identity, bytes, TYPE.page);
+		}
+	}
+
+	/** Stores one object of at most 1 MiB; returns its identity. */
+	async storeObject(bytes: Buffer): Promise<Buffer> {
+		const identity = sha256(bytes);
+		if (!(await this.has(identity, 0, TYPE.object))) await this.#storeSmall(identity, bytes, TYPE.object);
+		return identity;
+	}
+
+	async #storeSmall(identity: Buffer, plain: Buffer, type: number): Promise<void> {
+		const entry = this.claim(identity, 0, type, plain.length);
+		if (entry < 0) return;
+		const bytes = encodeRecord(plain, identity, type, CODEC.lz4);
+		this.#batch.push({ bytes, entry, facts: { identity, type, rawLength: plain.length, length: bytes.length } });
+		this.#batchBytes += bytes.length;
+		if (this.#batchBytes >= BATCH_BYTES) await this.#flushBatch();
+	}
+
+	async #flushBatch(): Promise<void> {
+		const batch = this.#batch;
+		if (batch.length === 0) return;
+		this.#batch = [];
+		this.#batchBytes = 0;
+		const bytes = Buffer.concat(batch.map((record) => record.bytes));
+		const work = this.#append(
+			this.#meta,
+			bytes,
+			batch.map(({ facts }) => facts),
+			batch.map(({ entry }) => entry),
+		);
+		this.#follow(work);
+		await work;
+	}
+
+	/** Makes everything stored so far durable and findable: packs, then an index segment. */
+	async checkpoint(): Promise<void> {
+		await Promise.all(this.#inFlight);
+		await this.#flushBatch();
+		if (this.#table.count === 0) return;
+		this.#unnamed.push(...(await this.#data.drain()));
+		this.#unnamed.push(...(await this.#meta.drain()));
+		const packs = this.#unnamed.map(({ id, upload }) => ({ upload, name: packName(id) }));
+		const sizes = new Map(this.#unnamed.map(({ id, upload }) => [id, upload.length]));
+		await this.#store.publish(packs);
+		this.#unnamed = [];
+		await this.#index.put(
+			this.#table.entries,
+			this.#table.count,
+			this.#packs.map((id) => ({ id, size: sizes.get(id)! })),
+		);
+		this.#table.clear();
+		this.#packs = [];
+		this.#rows.clear();
+	}
+
+	/** Gives up: removes every temporary file. Packs of earlier checkpoints stay and will be reused. */
+	async abandon(): Promise<void> {
+		await Promise.allSettled(this.#inFlight);
+		await Promise.all([this.#data.abandon(), this.#meta.abandon()]);
+		for (const { upload } of this.#unnamed) await upload.abandon();
+	}
+}

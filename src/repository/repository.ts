@@ -1,0 +1,238 @@
+/** The Repository contract over a store: wires points, index, block maps and cache together. */
+import type { Image } from "../image/image.js";
+import { runBackup } from "./backup.js";
+import { BlockFetcher } from "./block-fetcher.js";
+import type { BlockCache } from "./cache.js";
+import { checkRepository } from "./check.js";
+import type { Config } from "./config.js";
+import {
+	type BackupRequest,
+	type CheckReport,
+	type DiskResult,
+	type Point,
+	type Progress,
+	type Repository,
+	RepositoryError,
+	type RepositoryStats,
+} from "./contract.js";
+import { DiskImage } from "./disk-image.js";
+import { causeOf, codeOf, storeError } from "./errors.js";
+import { Index } from "./index-set.js";
+import { LOCK_PINS, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import { MapReader } from "./map-reader.js";
+import { presentPacks } from "./pack-inventory.js";
+import { PageStore } from "./page-store.js";
+import { PointStore, type StoredPoint, toPoint } from "./points.js";
+import { RecordReader } from "./record-reader.js";
+import { resolvePoint } from "./resolve.js";
+import type { Held, Store } from "./store.js";
+
+export interface RepositoryTuning {
+	random: Random;
+	/** new records between two checkpoints of a backup */
+	checkpointRecords: number;
+}
+
+export class FileRepository implements Repository {
+	readonly id: string;
+	readonly blockSize: number;
+	readonly #store: Store;
+	readonly #random: Random;
+	readonly #checkpointRecords: number;
+	/** features that this program can read past but must not write beside (docs/format.md, 4) */
+	readonly #unknownFeatures: string[];
+	readonly #index: Index;
+	readonly #points: PointStore;
+	readonly #records: RecordReader;
+	readonly #pages: PageStore;
+	readonly #fetcher: BlockFetcher;
+	readonly #disks = new Set<DiskImage>();
+	#backups: Promise<unknown> = Promise.resolve();
+
+	private constructor(
+		readonly path: string,
+		config: Config,
+		store: Store,
+		cache: BlockCache,
+		{ random, checkpointRecords }: RepositoryTuning,
+	) {
+		this.#checkpointRecords = checkpointRecords;
+		this.#unknownFeatures = config.features.readCompatible;
+		this.id = config.id;
+		this.blockSize = config.blockSize;
+		this.#store = store;
+		this.#random = random;
+		this.#index = new Index(store, config.id, random, { write: config.features.readCompatible.length === 0 });
+		this.#points = new PointStore(store);
+		this.#records = new RecordReader(store, this.#index);
+		this.#pages = new PageStore(this.#records);
+		this.#fetcher = new BlockFetcher(this.#records, cache.pool(config.blockSize));
+	}
+
+	/** Loads the index's segments; see `openRepository`. */
+	static async open(
+		path: string,
+		config: Config,
+		store: Store,
+		cache: BlockCache,
+		tuning: RepositoryTuning,
+	): Promise<FileRepository> {
+		const repository = new FileRepository(path, config, store, cache, tuning);
+		await repository.#index.refresh();
+		return repository;
+	}
+
+	async points(vm?: string): Promise<Point[]> {
+		const all = await this.#listPoints();
+		return all.filter((point) => vm === undefined || point.vm === vm).map(toPoint);
+	}
+
+	async resolve(spec: string): Promise<Point> {
+		return toPoint(resolvePoint(spec, await this.#listPoints()));
+	}
+
+	async #listPoints(): Promise<StoredPoint[]> {
+		try {
+			return await this.#points.list();
+		} catch (error) {
+			throw storeError(error, this.path, "listing restore points");
+		}
+	}
+
+	async #stored(point: Point): Promise<StoredPoint> {
+		const stored = await this.#points.get(point.id);
+		if (stored !== undefined) return stored;
+		const bad = this.#points.bad.get(point.id);
+		throw bad === undefined
+			? new RepositoryError("UNKNOWN_POINT", `restore point ${point.id} of ${point.vm} is gone`)
+			: new RepositoryError("DAMAGED", `restore point ${point.id} is damaged (${bad}): run springback check`);
+	}
+
+	async extraFile(point: Point, name: string): Promise<Buffer> {
+		const stored = await this.#stored(point);
+		const file = stored.files.find((one) => one.name === name);
+		if (file === undefined)
+			throw new RepositoryError("UNKNOWN_POINT", `restore point ${point.id} of ${point.vm} has no file ${name}`);
+		const content = Buffer.alloc(file.size);
+		for (let n = 0; n < file.chunks.length; n++) {
+			const at = n * OBJECT_MAX_BYTES;
+			const rawLength = Math.min(OBJECT_MAX_BYTES, file.size - at);
+			const identity = Buffer.from(file.chunks[n], "hex");
+			const [fault] = await this.#records.read([
+				{ identity, offset: 0, type: TYPE.object, rawLength, target: content, targetOffset: at },
+			]);
+			if (fault !== undefined)
+				throw new RepositoryError("DAMAGED", `cannot read ${name} of ${point.vm}: ${fault.message}`);
+		}
+		return content;
+	}
+
+	async openDisk(point: Point, disk: string): Promise<Image> {
+		const pin = this.#pin(point);
+		try {
+			// Checked after pinning: a point that is still there now stays.
+			const stored = await this.#stored(point);
+			const found = stored.disks.find(({ name }) => name === disk);
+			if (found === undefined) {
+				const names = stored.disks.map(({ name }) => name).join(", ");
+				throw new RepositoryError(
+					"UNKNOWN_POINT",
+					`restore point ${point.id} of ${point.vm} has no disk ${disk}: it has ${names}`,
+				);
+			}
+			const root = found.root === null ? null : Buffer.from(found.root, "hex");
+			const map = new MapReader(this.#pages, root, found.size, this.blockSize);
+			await map.open();
+			const image: DiskImage = new DiskImage({
+				map,
+				fetcher: this.#fetcher,
+				label: `${point.vm}@${point.id.slice(0, 12)} ${disk}`,
+				onClose: () => {
+					this.#disks.delete(image);
+					pin.release();
+				},
+			});
+			this.#disks.add(image);
+			return image;
+		} catch (error) {
+			pin.release();
+			if (error instanceof RepositoryError) throw error;
+			throw new RepositoryError("DAMAGED", `cannot open ${disk} of ${point.vm}: ${causeOf(error)}`, { cause: error });
+		}
+	}
+
+	#pin(point: Point): Held {
+		try {
+			const pin = this.#store.lock(LOCK_PINS, pinByte(point.id), "shared");
+			if (pin !== undefined) return pin;
+		} catch (error) {
+			// A read-only copy without lock files: nobody can delete from it.
+			if (["EROFS", "ENOENT"].includes(codeOf(error))) return { release: () => {} };
+			throw storeError(error, this.path, "pinning a restore point");
+		}
+		throw new RepositoryError("LOCKED", `restore point ${point.id} of ${point.vm} is being deleted`);
+	}
+
+	/** Backups of one Repository run one after the other; other processes run theirs at the same time. */
+	async backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }> {
+		if (this.#unknownFeatures.length > 0) {
+			const names = this.#unknownFeatures.join(", ");
+			throw new RepositoryError(
+				"READ_ONLY",
+				`${this.path} uses ${names}: this program can only read it, install a newer springback`,
+			);
+		}
+		const run = this.#backups.then(() =>
+			runBackup(request, {
+				store: this.#store,
+				index: this.#index,
+				points: this.#points,
+				repository: this.id,
+				blockSize: this.blockSize,
+				random: this.#random,
+				checkpointRecords: this.#checkpointRecords,
+			}),
+		);
+		this.#backups = run.catch(() => {});
+		return run;
+	}
+
+	async check(options: {
+		readData: boolean;
+		progress?: (p: Progress) => void;
+		signal?: AbortSignal;
+	}): Promise<CheckReport> {
+		try {
+			return await checkRepository(this.#store, this.id, this.blockSize, this.#random, options);
+		} catch (error) {
+			throw storeError(error, this.path, "checking");
+		}
+	}
+
+	async stats(): Promise<RepositoryStats> {
+		try {
+			await this.#index.refresh();
+			const points = await this.#points.list();
+			let storedBytes = 0;
+			let uniqueBytes = 0;
+			const packs = new Map<string, number>();
+			for (const segment of this.#index.segments) {
+				storedBytes += segment.size;
+				uniqueBytes += segment.trailer.rawBytes;
+				for (const { id, size } of segment.packs) packs.set(id, size);
+			}
+			const present = presentPacks(this.#store);
+			for (const [id, size] of packs) if (present.has(id)) storedBytes += size;
+			const logicalBytes = points.flatMap(({ disks }) => disks).reduce((sum, { size }) => sum + size, 0);
+			return { points: points.length, packs: present.size, storedBytes, uniqueBytes, logicalBytes };
+		} catch (error) {
+			throw storeError(error, this.path, "counting");
+		}
+	}
+
+	async close(): Promise<void> {
+		await Promise.all([...this.#disks].map((disk) => disk.close()));
+		await this.#backups;
+		await this.#store.close();
+	}
+}

@@ -1,0 +1,63 @@
+/**
+ * The Store contract: where a repository's files live. `file-store.ts` is plain files; an object store fits the same
+ * shape. Files are put once and never modified (docs/format.md, 2). Names are relative, folders separated by `/`.
+ *
+ * Failing calls throw or reject with the native SystemError (`code` "ENOENT", "ENOSPC", …).
+ */
+import type { RecordStatus } from "../../native/index.js";
+
+/** One record to fetch, verify and decode into `target`; sizes and positions in bytes. */
+export interface StoreRead {
+	file: string;
+	position: number;
+	length: number;
+	identity: Uint8Array;
+	type: number;
+	rawLength: number;
+	target: Uint8Array;
+	targetOffset: number;
+}
+
+/** A file that is being written and has no name yet. */
+export interface Upload {
+	/** bytes appended so far */
+	readonly length: number;
+	/** Appends in call order; resolves when the bytes are with the store and the buffers free again. */
+	append(parts: Uint8Array[]): Promise<void>;
+	/** Makes everything appended durable. Nothing may be appended afterwards. */
+	seal(): Promise<void>;
+	/** Removes the temporary file; harmless after `publish`. */
+	abandon(): Promise<void>;
+}
+
+/** A lock that is held until `release` or the death of the process. */
+export interface Held {
+	release(): void;
+}
+
+export interface Store {
+	/** for messages: where it is */
+	readonly place: string;
+	/** Puts a small file atomically and durably; EEXIST when the name is taken. */
+	put(name: string, bytes: Uint8Array): Promise<void>;
+	/** Starts a file whose name is given later by `publish`. */
+	upload(): Upload;
+	/** Gives sealed uploads their names, durable when it resolves; EEXIST when one is taken. */
+	publish(files: { upload: Upload; name: string }[]): Promise<void>;
+	/** Names in a folder, sorted; empty when the folder is not there. */
+	list(folder: string): string[];
+	/** Bytes of a file, or undefined when it is not there. */
+	size(name: string): number | undefined;
+	/** Up to `length` bytes from `position`; fewer only at the end of the file. */
+	read(name: string, position: number, length: number): Promise<Buffer>;
+	/** Reads, verifies and decodes records; one status per read, in order. Never rejects for a bad record. */
+	readRecords(reads: StoreRead[]): Promise<RecordStatus[]>;
+	/** Removes a file; nothing happens when it is gone. */
+	remove(name: string): Promise<void>;
+	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
+	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined;
+	/** Removes temporary files of writers that are gone. */
+	sweep(): void;
+	/** Waits for what is in flight and lets go of threads and descriptors. */
+	close(): Promise<void>;
+}
