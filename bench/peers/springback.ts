@@ -1,0 +1,120 @@
+/**
+ * Our own side, through its command line: what a user runs is what is measured.
+ */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { residentBytes, run, Server, type Timed } from "../measure/process.js";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+
+export interface BackupOutcome extends Timed {
+	/** seconds that the command itself reports: without the start of the process */
+	reported: number;
+	/** plain bytes that were new, and what they take up */
+	newBytes: number;
+	storedBytes: number;
+}
+
+interface Ready {
+	session: string;
+	url: string;
+	nfsPort: number;
+	mountPort: number;
+	files: string[];
+	/** control request to ready */
+	milliseconds: number;
+}
+
+/** One repository and one state directory. */
+export class Springback {
+	readonly repository: string;
+	readonly state: string;
+
+	constructor(readonly directory: string) {
+		this.repository = join(directory, "repository");
+		this.state = join(directory, "state");
+	}
+
+	async init(): Promise<void> {
+		await this.#run(["init"]);
+	}
+
+	async backup(vm: string, image: string): Promise<BackupOutcome> {
+		const timed = await this.#run(["backup", vm, "--disk", image, "--json"]);
+		const { seconds, disks } = JSON.parse(timed.stdout) as {
+			seconds: number;
+			disks: { new: number; stored: number }[];
+		};
+		return { ...timed, reported: seconds, newBytes: disks[0].new, storedBytes: disks[0].stored };
+	}
+
+	export(vm: string, target: string): Promise<Timed> {
+		return this.#run(["export", vm, "--disk", "0", "-o", target]);
+	}
+
+	/** Serves the newest point of `vm` until `stop`. With `portmap` on the standard ports, else on free ones. */
+	async publish(vm: string, options: { portmap: boolean; cacheBytes?: number }): Promise<Published> {
+		const ports = options.portmap ? [] : ["--nfs-port", "0", "--mount-port", "0", "--no-portmap"];
+		const cache = options.cacheBytes ? ["--cache-size", String(options.cacheBytes)] : [];
+		const log = join(this.directory, "publish.log");
+		const server = new Server(this.#command(["publish", vm, ...ports, ...cache]), log, { piped: true });
+		let output = "";
+		server.process.stdout?.setEncoding("utf8").on("data", (text: string) => {
+			output += text;
+		});
+		const ready = await server.ready(async () => {
+			const end = output.indexOf("\n");
+			return end < 0 ? undefined : (JSON.parse(output.slice(0, end)) as Ready);
+		}, 30_000);
+		return new Published(this, server, ready);
+	}
+
+	/** pid of the process that serves the session */
+	async mountProcess(session: string): Promise<number> {
+		const { stdout } = await this.#run(["sessions", "--json"]);
+		const found = (JSON.parse(stdout) as { session: string; pid?: number }[]).find((one) => one.session === session);
+		if (!found?.pid) throw new Error(`no mount process serves ${session}`);
+		return found.pid;
+	}
+
+	#run(args: string[]): Promise<Timed> {
+		return run(this.#command(args));
+	}
+
+	#command([name, ...args]: string[]): string[] {
+		return [process.execPath, MAIN, name, "--repo", this.repository, "--state", this.state, "--quiet", ...args];
+	}
+}
+
+/** A restore point that is being served. */
+export class Published {
+	constructor(
+		private readonly owner: Springback,
+		private readonly server: Server,
+		readonly ready: Ready,
+	) {}
+
+	/** Name of the file with the first disk's raw content. */
+	get disk(): string {
+		const name = this.ready.files.find((file) => file.endsWith("-flat.vmdk"));
+		if (!name) throw new Error(`the session has no disk: ${this.ready.files.join(", ")}`);
+		return name;
+	}
+
+	/** Resident bytes of the mount process now. */
+	async memory(): Promise<number> {
+		return residentBytes(await this.owner.mountProcess(this.ready.session));
+	}
+
+	/** Ends publishing, and waits until the mount process is gone with its ports. */
+	async stop(): Promise<void> {
+		const pid = await this.owner.mountProcess(this.ready.session);
+		await this.server.stop();
+		for (let waited = 0; statSync(`/proc/${pid}`, { throwIfNoEntry: false }); waited += 50) {
+			if (waited > 20_000) throw new Error(`the mount process (pid ${pid}) does not end`);
+			await sleep(50);
+		}
+	}
+}
