@@ -285,9 +285,12 @@ export class Log {
 		return this.segments.plan[this.segments.plan.indexOf(this.active) + 1];
 	}
 
-	/** True when the segment in use was only allocated, is hardly used, and one filled with zeros waits. */
+	/**
+	 * True when the segment in use was only allocated, is hardly used, and one filled with zeros waits. Never before
+	 * its first batch: recovery takes a planned segment that begins with none for the end of the log.
+	 */
 	#mayHop(): boolean {
-		if (this.segments.isFilled(this.active) || this.head > this.segments.bytes / 8) return false;
+		if (this.head === 0 || this.segments.isFilled(this.active) || this.head > this.segments.bytes / 8) return false;
 		const next = this.#next();
 		return next !== undefined && this.segments.isFilled(next);
 	}
