@@ -3,7 +3,16 @@
  * they hold; the index tells what of it still counts.
  */
 import { type Lane, xxh3 } from "../../native/index.js";
-import { BATCH_HEADER, type BatchIdentity, metaOf, parseMeta, payloadOf, peekBatch, seedOf } from "./batch.js";
+import {
+	BATCH_HEADER,
+	BatchBuilder,
+	type BatchIdentity,
+	metaOf,
+	parseMeta,
+	payloadOf,
+	peekBatch,
+	seedOf,
+} from "./batch.js";
 import type { Checkpointer } from "./checkpoint.js";
 import { batchPayload } from "./geometry.js";
 import type { Log } from "./log.js";
@@ -18,6 +27,8 @@ const RATIO = 1.5;
 const DENSE = 0.8;
 /** Segments emptied between two checkpoints. */
 const ROUND = 8;
+/** Pieces moved with one batch. */
+const MOVE_PIECES = 64;
 
 /** A living part of an operation's content, with its position. */
 interface Living {
@@ -103,42 +114,49 @@ export class Compaction {
 		const { segments } = this.log;
 		const live = segments.live.get(segment) ?? 0;
 		const found: Living[] = [];
-		let again = 0;
 		for (const { at, ops, seed } of await this.#batches(segment)) {
 			for (const op of ops) {
-				for (const run of await this.#living(op, at + op.payload)) {
-					found.push({ op, run, seed });
-					again += metaOf(op, run.end - run.start) + payloadOf(run.end - run.start);
-				}
+				for (const run of await this.#living(op, at + op.payload)) found.push({ op, run, seed });
 			}
 		}
+		const moves = this.#moves(found);
+		const again = moves.reduce((sum, { meta, payload }) => sum + BatchBuilder.sizeOf(meta, payload), 0);
 		if (again > segments.bytes * DENSE) {
 			this.#left.set(segment, live);
 			return false;
 		}
-		let pieces: Piece[] = [];
-		let payload = 0;
-		for (const living of found) {
-			const data = await this.#payload(living);
-			if (!data) continue;
-			if (payload + data.length > batchPayload(segments.bytes) / 2 && pieces.length > 0) {
-				await this.#move(pieces);
-				pieces = [];
-				payload = 0;
-			}
-			pieces.push({ ...living, data });
-			payload += data.length;
-			if (pieces.length === 64) {
-				await this.#move(pieces);
-				pieces = [];
-				payload = 0;
+		for (const { living } of moves) {
+			const pieces: Piece[] = [];
+			for (const one of living) {
+				const data = await this.#payload(one);
+				if (data) pieces.push({ ...one, data });
 			}
 			if (this.stopping || this.log.failure) return false;
+			if (pieces.length > 0) await this.#move(pieces);
 		}
-		if (pieces.length > 0) await this.#move(pieces);
 		// If something stayed behind, it is tried again only when its live bytes have changed.
 		this.#left.set(segment, live);
 		return true;
+	}
+
+	/** Divides what lives into batches as they will be written, so that what they take is known before. */
+	#moves(found: Living[]): { living: Living[]; meta: number; payload: number }[] {
+		const limit = batchPayload(this.log.segments.bytes) / 2;
+		const moves: { living: Living[]; meta: number; payload: number }[] = [];
+		for (const one of found) {
+			const length = one.run.end - one.run.start;
+			const meta = metaOf(one.op, length);
+			const payload = payloadOf(length);
+			let move = moves.at(-1);
+			if (!move || move.living.length === MOVE_PIECES || move.meta + move.payload + meta + payload > limit) {
+				move = { living: [], meta: 0, payload: 0 };
+				moves.push(move);
+			}
+			move.living.push(one);
+			move.meta += meta;
+			move.payload += payload;
+		}
+		return moves;
 	}
 
 	/** What a segment's batches say it holds, payload checksums apart. */

@@ -93,8 +93,21 @@ export class ContentReader {
 	}
 
 	async #later(view: View, offset: number, target: Buffer, missing: PageRef): Promise<void> {
-		await this.store.load(missing);
-		await this.read(view, offset, target);
+		await this.#loaded(missing, () => this.read(view, offset, target));
+	}
+
+	/**
+	 * Loads a page and goes on. All of it is one read to `Readers`: between two pages, those of the view's tree must not
+	 * be used for something else.
+	 */
+	async #loaded<T>(missing: PageRef, then: () => T | Promise<T>): Promise<T> {
+		const leave = this.store.readers.enter();
+		try {
+			await this.store.load(missing);
+			return await then();
+		} finally {
+			leave();
+		}
 	}
 
 	#run(view: View, run: Run, part: Buffer): void | Promise<void> {
@@ -146,7 +159,7 @@ export class ContentReader {
 		const end = offset + length;
 		const nothing: Run[] = [{ start: offset, end, position: BASE, epoch: 0 }];
 		const runs = view.presence?.any(offset, end) ? this.resolve(view, offset, end) : nothing;
-		if (!Array.isArray(runs)) return this.store.load(runs).then(() => this.extents(view, offset, length));
+		if (!Array.isArray(runs)) return this.#loaded(runs, () => this.extents(view, offset, length));
 		const out: Extent[] = [];
 		const parts: (Extent[] | Promise<Extent[]>)[] = runs.map((run) => runExtents(view, run));
 		if (parts.every((part) => Array.isArray(part))) return join(out, parts as Extent[][]);

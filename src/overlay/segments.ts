@@ -174,7 +174,8 @@ export class Segments {
 	recycle(checkpoint: number, oldest: number, pinned: (segment: number) => boolean, thirsty: boolean): void {
 		const planned = new Set(this.plan);
 		for (let segment = 0; segment < this.total; segment++) {
-			if (this.#free.has(segment) || planned.has(segment)) continue;
+			// One on its way back is not free until it has been punched: handed out before, it would be punched in use.
+			if (this.#free.has(segment) || this.#returning.has(segment) || planned.has(segment)) continue;
 			if (this.live.has(segment) || pinned(segment)) {
 				this.#dead.delete(segment);
 				continue;

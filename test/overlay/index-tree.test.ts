@@ -1,11 +1,15 @@
 /** The paged index by itself: random merges against a plain map, over many checkpoints and with a tiny cache. */
 import { constants } from "node:fs";
 import t from "tap";
-import { createLane, sys } from "../../native/index.js";
+import { createLane, type Lane, sys } from "../../native/index.js";
+import { DataCache } from "../../src/overlay/data-cache.js";
 import { mergeExtents } from "../../src/overlay/extent-merge.js";
 import { PAGE } from "../../src/overlay/geometry.js";
+import type { Log } from "../../src/overlay/log.js";
 import { type Change, TreeMerge } from "../../src/overlay/merge.js";
 import { PageStore } from "../../src/overlay/page-store.js";
+import type { Presence } from "../../src/overlay/presence.js";
+import { ContentReader } from "../../src/overlay/reader.js";
 import { Readers } from "../../src/overlay/readers.js";
 import { HOLE, Runs } from "../../src/overlay/runs.js";
 import { EMPTY_ROOT, keyOf, loadExtents, type Root, scan, TYPE } from "../../src/overlay/tree.js";
@@ -117,4 +121,49 @@ t.test("extents: overlaps, holes, and the live bytes that follow", async (t) => 
 	}
 	content = new Float64Array(0);
 	t.equal([...scan(store, root, keyOf(TYPE.extent, 10), keyOf(TYPE.extent, 11))].length, 0);
+});
+
+// Else a page that comes late would be kept under the number of one that has its place by then.
+t.test("a read of several pages is one read to those who wait for readers", async (t) => {
+	const { store: writer, fd } = makeStore(t, 64);
+	const changes = Array.from({ length: 2000 }, (_, i) => {
+		const value = Buffer.alloc(16);
+		value.writeUInt32LE(4096 * (i + 1), 0);
+		value.writeUInt32LE(10, 8);
+		return { a: keyOf(TYPE.extent, 5), b: i * 20, value };
+	});
+	const root = await new TreeMerge(writer, 1, portions(changes)).run(EMPTY_ROOT);
+	await writer.flush();
+	const readers = new Readers();
+	const gates: (() => void)[] = [];
+	const gated = {
+		pread: (file: number, target: Buffer, position: number) =>
+			new Promise<number>((resolve) => gates.push(() => resolve(sys.pread(file, target, position)))),
+	};
+	const store = new PageStore(fd, "index", 42n, gated as Lane, gated as Lane, readers, 64);
+	store.resize(writer.total);
+	const reader = new ContentReader(fd, gated as Lane, store, new DataCache(4096), undefined as unknown as Log);
+	const presence = { any: () => true } as unknown as Presence;
+	const view = { id: 5, presence, deltas: [], root, base: undefined, baseLimit: 0 };
+	let ended = false;
+	const extents = Promise.resolve(reader.extents(view, 0, 40_000)).then((list) => {
+		ended = true;
+		return list;
+	});
+	let drained = false;
+	void readers.drained().then(() => {
+		drained = true;
+	});
+	let pages = 0;
+	while (!ended) {
+		t.notOk(drained, `still reading after ${pages} pages`);
+		for (const go of gates.splice(0)) {
+			go();
+			pages++;
+		}
+		await new Promise((resolve) => setImmediate(resolve));
+	}
+	t.ok(pages > 10, `${pages} pages were loaded one after the other`);
+	t.equal((await extents).filter(({ kind }) => kind === "data").length, 2000);
+	t.ok(drained, "afterwards nobody waits");
 });

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { OverlayError, type SessionTree } from "../../src/overlay/index.js";
+import type { Session } from "../../src/overlay/session.js";
 import { create, DISK, diskOf, type Lab, lab, open, pattern, random, readAll, temporary } from "./lab.js";
 import type { Model } from "./model.js";
 import { modelOf } from "./seeded-model.js";
@@ -150,6 +151,14 @@ class Run {
 		await this.check("after reopening");
 	}
 
+	/** Compaction comes to an end when nobody writes: what it moves must not be worth moving again. */
+	async settled(): Promise<void> {
+		const { compaction, log } = (this.tree as Session).engine;
+		const limit = log.sequence + 2000;
+		while (compaction.running && log.sequence < limit) await new Promise((resolve) => setTimeout(resolve, 1));
+		if (compaction.running) throw new Error("compaction goes on and on");
+	}
+
 	/** What a kill -9 leaves is what the kernel has: a copy of the files. The run goes on with the recovered copy. */
 	async killed(): Promise<void> {
 		const copy = join(this.lab.directory, "..", `${this.lab.directory.split("/").pop()}-${this.copies++}`);
@@ -176,6 +185,7 @@ for (const seed of SEEDS) {
 		try {
 			for (; step < 1500; step++) await run.step();
 			await run.check("at the end");
+			await run.settled();
 			await run.reopen();
 		} catch (error) {
 			t.fail(`step ${step}: ${(error as Error).stack}`);
