@@ -39,7 +39,8 @@ export class ControlClient {
 		} catch (error) {
 			socket.destroy();
 			const code = (error as { code?: string }).code;
-			if (code === "ENOENT" || code === "ECONNREFUSED") return undefined;
+			// Reset: it was killed with our connection still in its queue.
+			if (code === "ENOENT" || code === "ECONNREFUSED" || code === "ECONNRESET") return undefined;
 			if (code === "EACCES")
 				throw new ControlError(
 					"FORBIDDEN",

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { statSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
@@ -44,4 +46,23 @@ t.test("requests, failures, end", async (t) => {
 		/./,
 	);
 	t.equal(await ControlClient.connect(path), undefined, "nobody listens any more");
+});
+
+const LISTENS = "require('net').createServer().listen(process.argv[1], () => process.stdout.write('ready'))";
+
+// Killed with our connection in its queue, it is as good as not there.
+t.test("killed", async (t) => {
+	for (let round = 0; round < 10; round++) {
+		const path = join(t.testdir(), `${round}.sock`);
+		const child = spawn(process.execPath, ["-e", LISTENS, path], { env: { PATH: process.env.PATH } });
+		await once(child.stdout, "data");
+		child.kill("SIGSTOP");
+		const client = ControlClient.connect(path);
+		child.kill("SIGKILL");
+		// The event loop hears of the connection only when it has been reset.
+		Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+		const found = await client;
+		if (found) await found.closed;
+		t.equal(found, undefined);
+	}
 });
