@@ -110,7 +110,8 @@ t.test("a million recordings keep nothing", (t) => {
 	run();
 	const after = process.memoryUsage();
 	t.equal(histogram.count, 2_000_000);
-	t.ok(after.heapUsed - before.heapUsed < 1_000_000, `${after.heapUsed - before.heapUsed} bytes of heap for 1e6`);
+	// The smallest object for each would be 16 MB; what the compiler needs meanwhile is far less.
+	t.ok(after.heapUsed - before.heapUsed < 4_000_000, `${after.heapUsed - before.heapUsed} bytes of heap for 1e6`);
 	t.ok(after.arrayBuffers - before.arrayBuffers < 100_000);
 	t.end();
 });

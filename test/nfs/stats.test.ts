@@ -62,6 +62,7 @@ t.test("a million calls keep nothing", (t) => {
 	const after = process.memoryUsage();
 	t.equal(volumes[0].procedure(number).calls, 1_000_000);
 	t.equal(volumes[0].procedure(number).latency.count, 1_000_000);
-	t.ok(after.heapUsed - before.heapUsed < 1_000_000, `${after.heapUsed - before.heapUsed} bytes of heap for 1e6`);
+	// The smallest object for each would be 16 MB; what the compiler needs meanwhile is far less.
+	t.ok(after.heapUsed - before.heapUsed < 4_000_000, `${after.heapUsed - before.heapUsed} bytes of heap for 1e6`);
 	t.end();
 });
