@@ -4,6 +4,7 @@
  */
 import type { Consistency, DiskResult, Progress, Repository } from "../repository/contract.js";
 import { assignDisks, guessConfig } from "../vm/index.js";
+import { readChanges } from "./changes.js";
 import { type ReadConfig, readConfig } from "./config-file.js";
 import { checkInterrupted } from "./errors.js";
 import { type OpenSource, openSource } from "./open-source.js";
@@ -15,6 +16,9 @@ export interface BackupOptions {
 	disks: readonly string[];
 	/** a `.vmx` or domain XML file */
 	config?: string;
+	/** a restore point of the VM, and extents changed since, by disk: `[DISK=]FILE` as on the command line */
+	since?: string;
+	changes?: readonly string[];
 	/** what is known of the state of the guest's data; default "unknown" */
 	consistency?: Consistency;
 	progress?: (progress: Progress) => void;
@@ -39,6 +43,8 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 	const { vm, signal } = options;
 	const specs = parseSources(options.disks);
 	const given = options.config === undefined ? undefined : readConfig(options.config);
+	const names = specs.map(({ name }) => name);
+	const changes = await readChanges(repository, vm, names, options.since, options.changes ?? []);
 	const sources: OpenSource[] = [];
 	// A source that hangs must not keep an interrupted backup waiting: closing it fails its reads.
 	const giveUp = () => void closeAll(sources).catch(() => {});
@@ -52,7 +58,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 		checkInterrupted(signal, "backup");
 		const { point, disks } = await repository.backup({
 			vm,
-			disks: sources.map(({ name, image }) => ({ name, image })),
+			disks: sources.map(({ name, image }) => ({ name, image, changed: changes.get(name) })),
 			config,
 			files,
 			consistency: options.consistency ?? "unknown",
@@ -62,6 +68,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 					kind,
 					path,
 					size: image.size,
+					changesSince: changes.get(name)?.since,
 					notes,
 				})),
 			},

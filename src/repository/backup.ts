@@ -6,6 +6,7 @@ import { backupDisk, Ring } from "./disk-backup.js";
 import { storeError } from "./errors.js";
 import type { Index } from "./index-set.js";
 import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName, type Random } from "./layout.js";
+import type { MapReader } from "./map-reader.js";
 import { checkDiskNames, checkVmName } from "./names.js";
 import { encodePoint, type PointStore, type StoredPoint, toPoint } from "./points.js";
 import { RecordWriter } from "./record-writer.js";
@@ -21,6 +22,8 @@ export interface BackupContext {
 	random: Random;
 	/** new records between two checkpoints */
 	checkpointRecords: number;
+	/** A disk's map in an older point, pinned until `release`. */
+	base(point: string, disk: string): Promise<{ map: MapReader; release(): void }>;
 }
 
 export interface BackupResult {
@@ -72,6 +75,7 @@ const stream = async (request: BackupRequest, context: BackupContext): Promise<B
 	const writer = new RecordWriter(store, index, lane, context);
 	let stored: StoredPoint;
 	const results: DiskResult[] = [];
+	const bases: { release(): void }[] = [];
 	try {
 		const ring = new Ring(blockSize);
 		const total = request.disks.reduce((sum, { image }) => sum + image.size, 0);
@@ -79,7 +83,11 @@ const stream = async (request: BackupRequest, context: BackupContext): Promise<B
 		let before = 0;
 		for (const source of request.disks) {
 			const progress = (done: number) => request.progress?.({ done: before + done, total, what: source.name });
+			// Pinned to the end: the new point shares what of the old one did not change.
+			const base = source.changed && (await context.base(source.changed.since, source.name));
+			if (base) bases.push(base);
 			const { result, root } = await backupDisk(source, {
+				base: base?.map,
 				lane,
 				writer,
 				ring,
@@ -120,6 +128,7 @@ const stream = async (request: BackupRequest, context: BackupContext): Promise<B
 		await writer.abandon();
 		throw error;
 	} finally {
+		for (const base of bases) base.release();
 		await lane.close();
 	}
 	await mergeIndex(store, index);

@@ -3,6 +3,7 @@
  * unallocated runs are never read and scattered blocks still fill a buffer.
  */
 import type { Extent, Image } from "../image/image.js";
+import type { BlockRange } from "./block-ranges.js";
 
 /** A run to read: bytes of the source and where in the chunk's buffer they go. */
 export interface Piece {
@@ -25,11 +26,11 @@ const GIB = 1024 ** 3;
 /** A window that yields more extents than this is halved next time, one with far fewer doubled. */
 const MANY_EXTENTS = 4096;
 
-/** Data extents in order, asked for in windows that adapt to how fragmented the source is. */
-async function* dataExtents(image: Image): AsyncGenerator<Extent> {
+/** Data extents of [start, stop) in order, asked for in windows that adapt to how fragmented the source is. */
+async function* dataExtents(image: Image, start: number, stop: number): AsyncGenerator<Extent> {
 	let window = GIB;
-	for (let from = 0; from < image.size; ) {
-		const length = Math.min(window, image.size - from);
+	for (let from = start; from < stop; ) {
+		const length = Math.min(window, stop - from);
 		const extents = await image.extents(from, length);
 		let end = from;
 		for (const extent of extents) {
@@ -45,10 +46,28 @@ async function* dataExtents(image: Image): AsyncGenerator<Extent> {
 	}
 }
 
-/** Chunks of a disk. */
-export async function* planChunks(image: Image, blockSize: number, blocksPerChunk: number): AsyncGenerator<Chunk> {
+/** Ranges shorter than this, bytes, are read without asking what of them is data: most of what changed is. */
+const ASK_FROM = 4 * 1024 * 1024;
+
+async function* rangesExtents(image: Image, blockSize: number, ranges: readonly BlockRange[]): AsyncGenerator<Extent> {
+	for (const { from, to } of ranges) {
+		const start = from * blockSize;
+		const stop = Math.min(image.size, to * blockSize);
+		if (stop - start < ASK_FROM) yield { offset: start, length: stop - start, kind: "data" };
+		else yield* dataExtents(image, start, stop);
+	}
+}
+
+/** Chunks of a disk, or of `ranges` of it. */
+export async function* planChunks(
+	image: Image,
+	blockSize: number,
+	blocksPerChunk: number,
+	ranges?: readonly BlockRange[],
+): AsyncGenerator<Chunk> {
 	let chunk: Chunk = { blocks: [], pieces: [], length: 0, end: 0 };
-	for await (const extent of dataExtents(image)) {
+	const extents = ranges ? rangesExtents(image, blockSize, ranges) : dataExtents(image, 0, image.size);
+	for await (const extent of extents) {
 		let offset = extent.offset;
 		const end = extent.offset + extent.length;
 		while (offset < end) {

@@ -81,10 +81,19 @@ export interface Progress {
 	what: string;
 }
 
-/** One disk to store. The writer reads only the data extents of the Image. */
+/** What a change tracker knows of a disk. Outside of `extents` the disk is what it was in `since`, byte for byte. */
+export interface ChangedSince {
+	/** id of a restore point that has a disk of this name */
+	since: string;
+	/** bytes, in any order; may reach beyond the end of the disk */
+	extents: readonly { offset: number; length: number }[];
+}
+
+/** One disk to store. The writer reads only the data extents of the Image, and only where it changed, if that is known. */
 export interface DiskSource {
 	name: string;
 	image: Image;
+	changed?: ChangedSince;
 }
 
 export interface BackupRequest {

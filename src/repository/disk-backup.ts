@@ -3,8 +3,10 @@
  * writing busy at once; only the look-up is done in order, and memory is the ring.
  */
 import type { HashedBlocks, Lane } from "../../native/index.js";
+import { type BlockRange, blockRanges } from "./block-ranges.js";
 import { type Chunk, planChunks } from "./chunks.js";
 import { type DiskResult, type DiskSource, RepositoryError } from "./contract.js";
+import { type BaseMap, DerivedMapBuilder } from "./derived-map.js";
 import { causeOf } from "./errors.js";
 import { IDENTITY_BYTES, TYPE } from "./layout.js";
 import { MapBuilder, type MapPage } from "./map-builder.js";
@@ -44,7 +46,12 @@ export interface DiskBackup {
 	root: Buffer | null;
 }
 
+/** The disk's map in the point since which its changes are known. */
+export type Base = BaseMap & { readonly size: number };
+
 export interface DiskContext {
+	/** wanted when the source says what changed */
+	base?: Base;
 	lane: Lane;
 	writer: RecordWriter;
 	ring: Ring;
@@ -59,7 +66,7 @@ export const backupDisk = async (source: DiskSource, context: DiskContext): Prom
 	const run = new DiskRun(source, context);
 	const tasks = new Set<Promise<void>>();
 	try {
-		const plan = planChunks(source.image, context.blockSize, context.ring.blocks);
+		const plan = planChunks(source.image, context.blockSize, context.ring.blocks, run.ranges);
 		for (;;) {
 			const chunk = await run.next(plan);
 			if (chunk === undefined) break;
@@ -85,7 +92,9 @@ export const backupDisk = async (source: DiskSource, context: DiskContext): Prom
 class DiskRun {
 	readonly #source: DiskSource;
 	readonly #context: DiskContext;
-	readonly #builder: MapBuilder;
+	readonly #builder: MapBuilder | DerivedMapBuilder;
+	/** what is read; undefined: all of it */
+	readonly ranges: BlockRange[] | undefined;
 	#pages: MapPage[] = [];
 	/** the look-ups of the chunk before */
 	#turn: Promise<void> = Promise.resolve();
@@ -97,7 +106,11 @@ class DiskRun {
 		this.#source = source;
 		this.#context = context;
 		const blocks = blockCount(source.image.size, context.blockSize);
-		this.#builder = new MapBuilder(blocks, (page) => this.#pages.push(page));
+		const emit = (page: MapPage) => void this.#pages.push(page);
+		if (context.base && source.changed) {
+			this.ranges = changedRanges(source, context.base, context.blockSize);
+			this.#builder = new DerivedMapBuilder(context.base, blocks, this.ranges, emit);
+		} else this.#builder = new MapBuilder(blocks, emit);
 		this.#result = { name: source.name, size: source.image.size, read: 0, new: 0, stored: 0 };
 	}
 
@@ -189,7 +202,8 @@ class DiskRun {
 		const answers = known.some((answer) => answer instanceof Promise) ? await Promise.all(known) : known;
 		for (let n = 0; n < chunk.blocks.length; n++) {
 			if (zero[n] === 1) continue;
-			this.#builder.set(chunk.blocks[n], identities, n * IDENTITY_BYTES);
+			const set = this.#builder.set(chunk.blocks[n], identities, n * IDENTITY_BYTES);
+			if (set) await set;
 			if (answers[n]) continue;
 			const rawLength = Math.min(blockSize, chunk.length - n * blockSize);
 			const entry = writer.claim(identities, n * IDENTITY_BYTES, TYPE.block, rawLength);
@@ -210,9 +224,18 @@ class DiskRun {
 	async finish(): Promise<DiskBackup> {
 		if (this.failed !== undefined) throw this.failed.error;
 		this.#checkSignal();
-		const root = this.#builder.finish();
+		const root = await this.#builder.finish();
 		await this.#flushPages();
 		this.#context.progress(this.#source.image.size);
 		return { result: this.#result, root };
 	}
 }
+
+/** The blocks to read: those that the tracker names, and where the disk became longer or its last block shorter. */
+const changedRanges = ({ image, changed }: DiskSource, base: Base, blockSize: number): BlockRange[] => {
+	const extents = [...(changed?.extents ?? [])];
+	const common = Math.min(base.size, image.size);
+	if (base.size !== image.size && common % blockSize !== 0) extents.push({ offset: common - 1, length: 1 });
+	if (image.size > base.size) extents.push({ offset: common, length: image.size - common });
+	return blockRanges(extents, image.size, blockSize);
+};

@@ -11,7 +11,8 @@ export class MapReader {
 	readonly blocks: number;
 	readonly levels: number;
 	readonly #pages: PageStore;
-	readonly #root: Buffer;
+	/** identity of the root page; all zeros for an all-zero disk */
+	readonly root: Buffer;
 	readonly #leafNumbers = new Float64Array(REMEMBERED_LEAVES).fill(-1);
 	readonly #leaves: (Buffer | null)[] = new Array(REMEMBERED_LEAVES).fill(null);
 
@@ -23,7 +24,7 @@ export class MapReader {
 		readonly blockSize: number,
 	) {
 		this.#pages = pages;
-		this.#root = root ?? ZERO_IDENTITY;
+		this.root = root ?? ZERO_IDENTITY;
 		this.blocks = blockCount(size, blockSize);
 		this.levels = levelsFor(this.blocks);
 	}
@@ -38,7 +39,7 @@ export class MapReader {
 	peek(leaf: number): Buffer | null | undefined {
 		const slot = leaf % REMEMBERED_LEAVES;
 		if (this.#leafNumbers[slot] === leaf) return this.#leaves[slot];
-		let identities = this.#root;
+		let identities = this.root;
 		let offset = 0;
 		for (let level = this.levels - 1; ; level--) {
 			if (isAbsent(identities, offset)) return this.#remember(leaf, null);
@@ -51,7 +52,7 @@ export class MapReader {
 	}
 
 	async #leafSlow(leaf: number): Promise<Buffer | null> {
-		let identities = this.#root;
+		let identities = this.root;
 		let offset = 0;
 		for (let level = this.levels - 1; ; level--) {
 			if (isAbsent(identities, offset)) return this.#remember(leaf, null);
@@ -74,9 +75,23 @@ export class MapReader {
 		return page;
 	}
 
+	/** The page with this number on this level (0: leaves), null when all of its blocks are zero or beyond the end. */
+	async page(level: number, number: number): Promise<Buffer | null> {
+		if (level >= this.levels || number * FAN_OUT ** (level + 1) >= this.blocks) return null;
+		let identities = this.root;
+		let offset = 0;
+		for (let at = this.levels - 1; ; at--) {
+			if (isAbsent(identities, offset)) return null;
+			const page = await this.#pages.get(identities, offset);
+			if (at === level) return page;
+			identities = page;
+			offset = (Math.floor(number / FAN_OUT ** (at - 1 - level)) % FAN_OUT) * IDENTITY_BYTES;
+		}
+	}
+
 	/** Reads the root, so that a damaged map fails at opening; nothing to do for an all-zero disk. */
 	async open(): Promise<void> {
-		if (!isAbsent(this.#root, 0)) await this.#pages.get(this.#root, 0);
+		if (!isAbsent(this.root, 0)) await this.#pages.get(this.root, 0);
 	}
 
 	/** Runs of data and zeros that cover the range; absent subtrees are skipped whole. */
@@ -105,7 +120,7 @@ export class MapReader {
 				else add(base + n * child, base + (n + 1) * child, isAbsent(page, n * IDENTITY_BYTES) ? "zero" : "data");
 			}
 		};
-		await walk(this.#root, 0, this.levels - 1, 0);
+		await walk(this.root, 0, this.levels - 1, 0);
 		return runs;
 	}
 }

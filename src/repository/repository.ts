@@ -99,7 +99,7 @@ export class FileRepository implements Repository {
 		}
 	}
 
-	async #stored(point: Point): Promise<StoredPoint> {
+	async #stored(point: Pick<Point, "id" | "vm">): Promise<StoredPoint> {
 		const stored = await this.#points.get(point.id);
 		if (stored !== undefined) return stored;
 		const bad = this.#points.bad.get(point.id);
@@ -128,6 +128,22 @@ export class FileRepository implements Repository {
 	}
 
 	async openDisk(point: Point, disk: string): Promise<Image> {
+		const { map, release } = await this.#openMap(point, disk);
+		const image: DiskImage = new DiskImage({
+			map,
+			fetcher: this.#fetcher,
+			label: `${point.vm}@${point.id.slice(0, 12)} ${disk}`,
+			onClose: () => {
+				this.#disks.delete(image);
+				release();
+			},
+		});
+		this.#disks.add(image);
+		return image;
+	}
+
+	/** A disk's map with its root read; the point is pinned until `release`. */
+	async #openMap(point: Pick<Point, "id" | "vm">, disk: string): Promise<{ map: MapReader; release(): void }> {
 		const pin = this.#pin(point);
 		try {
 			// Checked after pinning: a point that is still there now stays.
@@ -137,23 +153,13 @@ export class FileRepository implements Repository {
 				const names = stored.disks.map(({ name }) => name).join(", ");
 				throw new RepositoryError(
 					"UNKNOWN_POINT",
-					`restore point ${point.id} of ${point.vm} has no disk ${disk}: it has ${names}`,
+					`restore point ${point.id} of ${stored.vm} has no disk ${disk}: it has ${names}`,
 				);
 			}
 			const root = found.root === null ? null : Buffer.from(found.root, "hex");
 			const map = new MapReader(this.#pages, root, found.size, this.blockSize);
 			await map.open();
-			const image: DiskImage = new DiskImage({
-				map,
-				fetcher: this.#fetcher,
-				label: `${point.vm}@${point.id.slice(0, 12)} ${disk}`,
-				onClose: () => {
-					this.#disks.delete(image);
-					pin.release();
-				},
-			});
-			this.#disks.add(image);
-			return image;
+			return { map, release: () => pin.release() };
 		} catch (error) {
 			pin.release();
 			if (error instanceof RepositoryError) throw error;
@@ -161,7 +167,7 @@ export class FileRepository implements Repository {
 		}
 	}
 
-	#pin(point: Point): Held {
+	#pin(point: Pick<Point, "id" | "vm">): Held {
 		try {
 			const pin = this.#store.lock(LOCK_PINS, pinByte(point.id), "shared");
 			if (pin !== undefined) return pin;
@@ -191,6 +197,7 @@ export class FileRepository implements Repository {
 				blockSize: this.blockSize,
 				random: this.#random,
 				checkpointRecords: this.#checkpointRecords,
+				base: (id, disk) => this.#openMap({ id, vm: request.vm }, disk),
 			}),
 		);
 		this.#backups = run.catch(() => {});

@@ -9,13 +9,21 @@ import { positionals, text, texts } from "../values.js";
 
 const command: Command = {
 	summary: "makes a restore point of a VM from disk images or NBD exports",
-	help: `springback backup VM --disk [NAME=]SRC… [--config FILE]
+	help: `springback backup VM --disk [NAME=]SRC… [--config FILE] [--since POINT --changes [DISK=]FILE…]
   Stores one restore point; only blocks that the repository does not have yet are written.
   --disk SRC     raw, qcow2 or vmdk file (by extension, or raw:PATH, qcow2:PATH, vmdk:PATH), nbd://… or
                  nbd+unix:///…; repeat for each disk, in order; names are disk0, disk1, … unless given
   --config FILE  the VM's .vmx or libvirt domain XML; without it the firmware is guessed from the first disk
+  --since POINT  an older restore point of this VM; with it, for each disk whose changes are known:
+  --changes FILE JSON array of {"offset": BYTES, "length": BYTES}: only these parts are read, the rest is shared with
+                 POINT; DISK=FILE, or in the order of the disks. What is missing in it is missing in the backup.
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
-	options: { disk: { type: "string", multiple: true }, config: { type: "string" } },
+	options: {
+		disk: { type: "string", multiple: true },
+		config: { type: "string" },
+		since: { type: "string" },
+		changes: { type: "string", multiple: true },
+	},
 	async run(context) {
 		const [vm] = positionals(context, ["VM"]);
 		const disks = texts(context, "disk");
@@ -27,6 +35,8 @@ const command: Command = {
 				vm,
 				disks,
 				config: text(context, "config"),
+				since: text(context, "since"),
+				changes: texts(context, "changes"),
 				progress: (p) => bar.update(p),
 				signal: context.signal,
 			});
