@@ -131,6 +131,15 @@ function build(chosen: Chosen[], target: string): void {
 	remove(work);
 }
 
+/** The blocks that differ, as a change tracker would name them, in bytes. */
+export const changedExtents = (): { offset: number; length: number }[] =>
+	changedBlocks(new Random(1)).map((block) => ({ offset: block * BLOCK_SIZE, length: BLOCK_SIZE }));
+
+function changedBlocks(random: Random): number[] {
+	const blocks = IMAGE_SIZE / BLOCK_SIZE;
+	return [...random.distinct(Math.round(blocks * CHANGED_SHARE), blocks)];
+}
+
 /** Rewrites whole blocks, here and there, with other blocks' content turned by a few bytes: new, and as compressible. */
 function change(base: string, target: string): void {
 	const part = `${target}.part`;
@@ -141,7 +150,7 @@ function change(base: string, target: string): void {
 	const blocks = IMAGE_SIZE / BLOCK_SIZE;
 	const block = Buffer.alloc(BLOCK_SIZE);
 	const turned = Buffer.alloc(BLOCK_SIZE);
-	for (const at of random.distinct(Math.round(blocks * CHANGED_SHARE), blocks)) {
+	for (const at of changedBlocks(random)) {
 		const turn = 1 + random.below(511);
 		do readSync(file, block, 0, BLOCK_SIZE, random.below(blocks) * BLOCK_SIZE);
 		while (block.every((byte) => byte === 0));

@@ -12,6 +12,8 @@ const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 export interface BackupOutcome extends Timed {
 	/** seconds that the command itself reports: without the start of the process */
 	reported: number;
+	/** bytes read from the source */
+	read: number;
 	/** plain bytes that were new, and what they take up */
 	newBytes: number;
 	storedBytes: number;
@@ -41,13 +43,15 @@ export class Springback {
 		await this.#run(["init"]);
 	}
 
-	async backup(vm: string, image: string): Promise<BackupOutcome> {
-		const timed = await this.#run(["backup", vm, "--disk", image, "--json"]);
+	/** `changes`: a file of extents changed since the VM's newest point */
+	async backup(vm: string, image: string, changes?: string): Promise<BackupOutcome> {
+		const tracked = changes ? ["--since", "latest", "--changes", changes] : [];
+		const timed = await this.#run(["backup", vm, "--disk", image, "--json", ...tracked]);
 		const { seconds, disks } = JSON.parse(timed.stdout) as {
 			seconds: number;
-			disks: { new: number; stored: number }[];
+			disks: { read: number; new: number; stored: number }[];
 		};
-		return { ...timed, reported: seconds, newBytes: disks[0].new, storedBytes: disks[0].stored };
+		return { ...timed, reported: seconds, read: disks[0].read, newBytes: disks[0].new, storedBytes: disks[0].stored };
 	}
 
 	export(vm: string, target: string): Promise<Timed> {

@@ -2,6 +2,7 @@
  * The backup flow from files and NBD exports: open the sources, read or guess the configuration, store one
  * restore point. Whatever happens, sources are closed and QEMU is gone at the end.
  */
+import { LimitedImage, ReadLimit } from "../image/index.js";
 import type { Consistency, DiskResult, Progress, Repository } from "../repository/contract.js";
 import { assignDisks, guessConfig } from "../vm/index.js";
 import { readChanges } from "./changes.js";
@@ -19,6 +20,8 @@ export interface BackupOptions {
 	/** a restore point of the VM, and extents changed since, by disk: `[DISK=]FILE` as on the command line */
 	since?: string;
 	changes?: readonly string[];
+	/** read the sources no faster than this, bytes per second, all disks together */
+	readLimit?: number;
 	/** what is known of the state of the guest's data; default "unknown" */
 	consistency?: Consistency;
 	progress?: (progress: Progress) => void;
@@ -45,6 +48,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 	const given = options.config === undefined ? undefined : readConfig(options.config);
 	const names = specs.map(({ name }) => name);
 	const changes = await readChanges(repository, vm, names, options.since, options.changes ?? []);
+	const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit);
 	const sources: OpenSource[] = [];
 	// A source that hangs must not keep an interrupted backup waiting: closing it fails its reads.
 	const giveUp = () => void closeAll(sources).catch(() => {});
@@ -52,7 +56,8 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 	try {
 		for (const spec of specs) {
 			checkInterrupted(signal, "backup");
-			sources.push(await openSource(spec, signal));
+			const source = await openSource(spec, signal);
+			sources.push(limit ? { ...source, image: new LimitedImage(source.image, limit) } : source);
 		}
 		const { config, files } = await configure(vm, sources, given);
 		checkInterrupted(signal, "backup");

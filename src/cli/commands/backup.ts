@@ -1,11 +1,11 @@
 /** springback backup */
 import { backup } from "../../backup/index.js";
 import { checkVmName, openRepository } from "../../repository/index.js";
-import type { Command } from "../command.js";
+import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { bytes } from "../output.js";
 import { repositoryPath } from "../places.js";
-import { positionals, text, texts } from "../values.js";
+import { positionals, size, text, texts } from "../values.js";
 
 const command: Command = {
 	summary: "makes a restore point of a VM from disk images or NBD exports",
@@ -17,12 +17,14 @@ const command: Command = {
   --since POINT  an older restore point of this VM; with it, for each disk whose changes are known:
   --changes FILE JSON array of {"offset": BYTES, "length": BYTES}: only these parts are read, the rest is shared with
                  POINT; DISK=FILE, or in the order of the disks. What is missing in it is missing in the backup.
+  --read-limit N read no faster than N bytes a second, all disks together (50m)
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
 	options: {
 		disk: { type: "string", multiple: true },
 		config: { type: "string" },
 		since: { type: "string" },
 		changes: { type: "string", multiple: true },
+		"read-limit": { type: "string" },
 	},
 	async run(context) {
 		const [vm] = positionals(context, ["VM"]);
@@ -37,6 +39,7 @@ const command: Command = {
 				config: text(context, "config"),
 				since: text(context, "since"),
 				changes: texts(context, "changes"),
+				readLimit: readLimit(context),
 				progress: (p) => bar.update(p),
 				signal: context.signal,
 			});
@@ -64,4 +67,11 @@ function refuseVmName(vm: string): void {
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}
+}
+
+function readLimit(context: Context): number | undefined {
+	if (text(context, "read-limit") === undefined) return undefined;
+	const limit = size(context, "read-limit", 0);
+	if (limit > 0) return limit;
+	throw new UsageError("--read-limit 0: nothing could be read; leave it out for no limit");
 }
