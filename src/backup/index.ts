@@ -2,6 +2,7 @@
 export { type BackupOptions, type BackupReport, backup } from "./backup.js";
 export { POINT_FILES, type ReadConfig, readConfig } from "./config-file.js";
 export { type CopyOptions, type CopyTarget, copyImage } from "./copy.js";
+export { type CopyPointOptions, type CopyPointReport, copyPoint } from "./copy-point.js";
 export { SourceError } from "./errors.js";
 export { type ExportOptions, type ExportReport, exportDisk, findDisk } from "./export.js";
 export { type OpenSource, openSource } from "./open-source.js";

@@ -11,6 +11,7 @@ export const COMMANDS = {
 	sessions: () => import("./commands/sessions.js"),
 	finish: () => import("./commands/finish.js"),
 	export: () => import("./commands/export.js"),
+	copy: () => import("./commands/copy.js"),
 	check: () => import("./commands/check.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;

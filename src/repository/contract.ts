@@ -163,6 +163,11 @@ export interface Repository {
 	extraFile(point: Point, name: string): Promise<Buffer>;
 	/** Opens one disk of a point in O(1) pages; pins the point until closed. */
 	openDisk(point: Point, disk: string): Promise<Image>;
+	/**
+	 * Where a disk of `to` differs from the one of that name in `from`, by their maps alone, in bytes; undefined when that
+	 * cannot be told: then read all of it.
+	 */
+	changes(from: Point, to: Point, disk: string): Promise<{ offset: number; length: number }[] | undefined>;
 	backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }>;
 	check(options: { readData: boolean; progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<CheckReport>;
 	stats(): Promise<RepositoryStats>;

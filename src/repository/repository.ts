@@ -19,6 +19,7 @@ import { DiskImage } from "./disk-image.js";
 import { causeOf, codeOf, storeError } from "./errors.js";
 import { Index } from "./index-set.js";
 import { LOCK_PINS, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
 import { presentPacks } from "./pack-inventory.js";
 import { PageStore } from "./page-store.js";
@@ -140,6 +141,21 @@ export class FileRepository implements Repository {
 		});
 		this.#disks.add(image);
 		return image;
+	}
+
+	async changes(from: Point, to: Point, disk: string): Promise<{ offset: number; length: number }[] | undefined> {
+		if (!from.disks.some(({ name }) => name === disk)) return undefined;
+		const before = await this.#openMap(from, disk);
+		try {
+			const after = await this.#openMap(to, disk);
+			try {
+				return await changedExtents(before.map, after.map);
+			} finally {
+				after.release();
+			}
+		} finally {
+			before.release();
+		}
 	}
 
 	/** A disk's map with its root read; the point is pinned until `release`. */
