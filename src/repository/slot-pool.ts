@@ -34,7 +34,6 @@ export class SlotPool {
 	readonly #small: SlotQueue;
 	readonly #main: SlotQueue;
 	readonly #free: number[] = [];
-	readonly #fills = new Map<number, Promise<void>>();
 	/** slabs that have memory */
 	slabs = 0;
 	pinnedSlots = 0;
@@ -88,11 +87,6 @@ export class SlotPool {
 		return this.#uses[slot] > 0;
 	}
 
-	/** Settles when a slot that is being filled is ready or has failed. */
-	filled(slot: number): Promise<void> | undefined {
-		return this.#fills.get(slot);
-	}
-
 	/**
 	 * Takes a slot for a block that has none, pinned and filling; -1 when every slot is pinned. `fill` must end with `ready` or `fail`.
 	 * `ahead`: nobody has asked for the block yet.
@@ -110,14 +104,8 @@ export class SlotPool {
 		return slot;
 	}
 
-	/** Says who fills the slot, so that others who want the block wait for it. */
-	setFill(slot: number, fill: Promise<void>): void {
-		this.#fills.set(slot, fill);
-	}
-
 	/** The bytes are there. The filler keeps its pin until it calls `unpin`. */
 	ready(slot: number): void {
-		this.#fills.delete(slot);
 		this.#state[slot] = State.ready;
 		const ghost = this.#ghostBucket(slot);
 		if (this.#ghosts[ghost] === this.#fingerprint(slot)) {
@@ -130,7 +118,6 @@ export class SlotPool {
 
 	/** The bytes could not be had: gives the slot and the filler's pin back. */
 	fail(slot: number): void {
-		this.#fills.delete(slot);
 		this.#remove(slot);
 		this.unpin(slot);
 		this.#free.push(slot);

@@ -47,8 +47,9 @@ class World {
 		const world = new World(new Workspace());
 		t.teardown(() => world.work.close());
 		for (const [seed, name] of ["good", "bad"].entries()) {
-			// No two blocks are the same, so that the cache cannot answer one from another.
-			writeFileSync(world.disk(name), bytesOf(seed, BLOCKS * BLOCK));
+			// The second half is the same on both: content that they share in the cache.
+			const halves = [bytesOf(seed, (BLOCKS / 2) * BLOCK), bytesOf(2, (BLOCKS / 2) * BLOCK)];
+			writeFileSync(world.disk(name), Buffer.concat(halves));
 			await world.cli(name, "init");
 			await world.cli(name, "backup", "vm", "--disk", world.disk(name));
 			await world.publish(name, name);
@@ -92,9 +93,13 @@ class World {
 	}
 }
 
-/** Reads 4 KiB of every block, one after the other, and compares it. */
-async function readAll({ client, handle }: { client: NfsClient; handle: Buffer }, content: Buffer): Promise<void> {
-	for (let block = 0; block < BLOCKS; block++) {
+/** Reads 4 KiB of each of the first blocks, one after the other, and compares it. */
+async function readAll(
+	{ client, handle }: { client: NfsClient; handle: Buffer },
+	content: Buffer,
+	blocks = BLOCKS,
+): Promise<void> {
+	for (let block = 0; block < blocks; block++) {
 		const at = block * BLOCK + 4096;
 		const { status, data } = await within(client.read(handle, at, 4096), `block ${block}`);
 		if (status !== 0 || !data.equals(content.subarray(at, at + 4096))) throw new Error(`block ${block}: ${status}`);
@@ -105,7 +110,7 @@ t.test("reads of another repository go on, and those that hang are answered in t
 	const world = await World.make(t);
 	const content = readFileSync(world.disk("good"));
 	const good = await world.open(t, "good");
-	await readAll(good, content);
+	await readAll(good, content, BLOCKS / 4);
 	const bad = await world.open(t, "bad");
 	await world.hang();
 	const args = (block: number) =>
