@@ -83,7 +83,8 @@ export class DiskImage implements Image {
 
 	borrow(offset: number, length: number): Loan[] | undefined {
 		this.#checkRange(offset, length);
-		if (this.#closed) return undefined;
+		// Replies that nobody takes must not hold all of the cache: beyond a share of it, they get copies.
+		if (this.#closed || this.#pool.crowded) return undefined;
 		if (length === 0) return [];
 		const block = Math.floor(offset / this.#blockSize);
 		const within = offset - block * this.#blockSize;

@@ -78,6 +78,11 @@ export class SlotPool {
 		}
 	}
 
+	/** More of it is pinned than should be: those who can do without a pin should. */
+	get crowded(): boolean {
+		return this.pinnedSlots > this.capacity / 2;
+	}
+
 	isReady(slot: number): boolean {
 		return this.#state[slot] === State.ready;
 	}
