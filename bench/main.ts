@@ -14,11 +14,12 @@ import { machine, NoiseMeter } from "./measure/machine.js";
 import { json, markdown, type Report } from "./measure/report.js";
 import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
+import { endurance } from "./scenarios/endurance.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, boot];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, boot, endurance];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 
@@ -26,6 +27,8 @@ ${SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`).join("\
 
   --pairs N    measure every side N times, in alternation
   --quick      one pair and short loads: to see that it works, not for figures
+  --long       loads as long as their goals say: a disk that hangs for a minute
+  --minutes N  how long endurance runs (default 60)
   --json FILE  also write every single figure to FILE
   --save       also write docs/benchmarks/SCENARIO-latest.md and .json
 
@@ -42,7 +45,9 @@ async function main(): Promise<void> {
 		process.stdout.write(HELP);
 		return;
 	}
-	const chosen = SCENARIOS.filter(({ name }) => options.scenario === "all" || options.scenario === name);
+	const chosen = SCENARIOS.filter(({ name, byName }) =>
+		options.scenario === "all" ? !byName : options.scenario === name,
+	);
 	if (process.env.SPRINGBACK_OWN_NETWORK !== "1") {
 		const problem = namespaceProblem();
 		if (problem) throw new Error(problem);
@@ -78,7 +83,8 @@ async function measured(scenario: Scenario, options: Options): Promise<Report> {
 	await noise.listen();
 	const pairs = options.pairs ?? (options.quick ? scenario.quickPairs : scenario.pairs);
 	const say = (line: string) => process.stderr.write(`${scenario.name}: ${line}\n`);
-	const outcome = await scenario.run({ pairs, quick: options.quick, say, noise });
+	const { quick, long, minutes } = options;
+	const outcome = await scenario.run({ pairs, quick, long, minutes, say, noise });
 	return {
 		scenario: scenario.name,
 		started: started.toISOString(),

@@ -6,7 +6,7 @@
  *   build/nfsload --host 127.0.0.1 --export /springback/one --nfsport 2049 --mountport 20048 \
  *       --file disk-flat.vmdk --op read --size 4096 --depth 32 --pattern random --seconds 3
  *
- * --op       read | write | getattr
+ * --op       read | write | getattr | churn (every slot makes a file beside FILE and removes it, in turn)
  * --size     bytes per request, up to what FSINFO allows
  * --pattern  random | seq (both aligned to --size)
  * --seconds N, or --count N requests
@@ -28,17 +28,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-enum op { READ, WRITE, GETATTR };
+enum op { READ, WRITE, GETATTR, CHURN };
 
 struct slot {
 	uint64_t started; /* ns */
-	uint32_t size;
+	/* of churn: the file it makes and removes, and whether that is there */
+	char name[32];
+	int made;
 };
 
 static struct rpc_context *rpc;
-static struct nfs_fh3 handle;
-static char handle_bytes[64];
+static struct nfs_fh3 handle, folder;
+static char handle_bytes[64], folder_bytes[64];
 static uint64_t file_size;
 
 static enum op op = READ;
@@ -143,6 +146,9 @@ static void on_found(struct rpc_context *r, int status, void *data, void *privat
 static void look_up(char *path)
 {
 	for (char *part = strtok(path, "/"); part; part = strtok(NULL, "/")) {
+		memcpy(folder_bytes, handle_bytes, sizeof folder_bytes);
+		folder.data.data_len = handle.data.data_len;
+		folder.data.data_val = folder_bytes;
 		LOOKUP3args args = { .what = { .dir = handle, .name = part } };
 		done = 0;
 		if (rpc_nfs3_lookup_async(rpc, on_found, &args, NULL) != 0)
@@ -201,6 +207,14 @@ static void issue(struct slot *slot)
 		args.data.data_len = size;
 		args.data.data_val = payload;
 		failed = rpc_nfs3_write_async(rpc, on_answer, &args, slot);
+	} else if (op == CHURN && slot->made) {
+		REMOVE3args args = { .object = { .dir = folder, .name = slot->name } };
+		slot->made = 0;
+		failed = rpc_nfs3_remove_async(rpc, on_answer, &args, slot);
+	} else if (op == CHURN) {
+		CREATE3args args = { .where = { .dir = folder, .name = slot->name }, .how = { .mode = UNCHECKED } };
+		slot->made = 1;
+		failed = rpc_nfs3_create_async(rpc, on_answer, &args, slot);
 	} else {
 		GETATTR3args args = { .object = handle };
 		failed = rpc_nfs3_getattr_async(rpc, on_answer, &args, slot);
@@ -244,7 +258,8 @@ int main(int argc, char **argv)
 			if (!strcmp(optarg, "read")) op = READ;
 			else if (!strcmp(optarg, "write")) op = WRITE;
 			else if (!strcmp(optarg, "getattr")) op = GETATTR;
-			else die("--op", "read, write or getattr");
+			else if (!strcmp(optarg, "churn")) op = CHURN;
+			else die("--op", "read, write, getattr or churn");
 			break;
 		case 's': size = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'd': depth = (unsigned)atoi(optarg); break;
@@ -279,6 +294,8 @@ int main(int argc, char **argv)
 		payload[i] = (char)random_number();
 
 	struct slot *slots = calloc(depth, sizeof *slots);
+	for (unsigned i = 0; i < depth; i++)
+		snprintf(slots[i].name, sizeof slots[i].name, "churn-%d-%u", (int)getpid(), i);
 	begun = now_ns();
 	deadline = begun + (uint64_t)(seconds * 1e9);
 	for (unsigned i = 0; i < depth && (!limit || issued < limit); i++)

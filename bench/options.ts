@@ -8,6 +8,10 @@ export interface Options {
 	scenario: string;
 	pairs?: number;
 	quick: boolean;
+	/** loads as long as their goals say, where others are shorter */
+	long: boolean;
+	/** how long endurance runs */
+	minutes?: number;
 	/** every figure as JSON goes into this file */
 	json?: string;
 	/** the report goes into docs/benchmarks */
@@ -29,9 +33,14 @@ export function parseOptions(argv: string[], scenarios: readonly string[]): Opti
 	const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
 	if (pairs !== undefined && !(Number.isInteger(pairs) && pairs >= 1 && pairs <= 100))
 		throw new UsageError(`--pairs ${values.pairs}: a whole number from 1 to 100 is wanted`);
+	const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+	if (minutes !== undefined && !(minutes > 0 && minutes <= 10_000))
+		throw new UsageError(`--minutes ${values.minutes}: a number above 0 is wanted`);
 	return {
 		scenario,
 		pairs,
+		minutes,
+		long: values.long === true,
 		quick: values.quick === true,
 		json: values.json,
 		save: values.save === true,
@@ -47,6 +56,8 @@ function parse(argv: string[]) {
 			options: {
 				pairs: { type: "string" },
 				quick: { type: "boolean" },
+				long: { type: "boolean" },
+				minutes: { type: "string" },
 				json: { type: "string" },
 				save: { type: "boolean" },
 				help: { type: "boolean", short: "h" },

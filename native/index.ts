@@ -222,6 +222,12 @@ interface Addon {
 	lz4Decompress(data: Uint8Array, target: Uint8Array): number;
 	encodeRecord(data: Uint8Array, identity: Uint8Array, type: number, codec: number): Buffer;
 	decodeRecord(record: Uint8Array, identity: Uint8Array | null, type: number): Buffer;
+	socketOwner(
+		localAddress: Uint8Array,
+		localPort: number,
+		remoteAddress: Uint8Array,
+		remotePort: number,
+	): number | undefined;
 }
 
 export const sys: Sys = addon.sys;
@@ -244,3 +250,14 @@ export const encodeRecord = (data: Uint8Array, identity: Uint8Array, type: numbe
 /** Verifies and decodes one record; throws an Error whose `code` is "ERECORD" and `reason` a RecordStatus. */
 export const decodeRecord = (record: Uint8Array, identity: Uint8Array | null, type: number): Buffer =>
 	addon.decodeRecord(record, identity, type);
+
+/**
+ * uid of the TCP socket of this machine with these two ends, addresses of 4 or 16 bytes; undefined when there is none,
+ * or its process has closed it (sock_diag(7)). Throws SystemError where the kernel does not tell.
+ */
+export const socketOwner = (
+	localAddress: Uint8Array,
+	localPort: number,
+	remoteAddress: Uint8Array,
+	remotePort: number,
+): number | undefined => addon.socketOwner(localAddress, localPort, remoteAddress, remotePort);

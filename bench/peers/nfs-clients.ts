@@ -15,7 +15,7 @@ export interface Target {
 }
 
 export interface Load {
-	op: "read" | "write" | "getattr";
+	op: "read" | "write" | "getattr" | "churn";
 	/** bytes of one request */
 	size: number;
 	/** requests in flight */

@@ -24,9 +24,20 @@ interface Ready {
 	url: string;
 	nfsPort: number;
 	mountPort: number;
+	metricsPort?: number;
 	files: string[];
 	/** control request to ready */
 	milliseconds: number;
+}
+
+export interface PublishOptions {
+	/** on the standard ports and with a port mapper, else on free ports without */
+	portmap: boolean;
+	cacheBytes?: number;
+	/** serve metrics, too */
+	metrics?: boolean;
+	/** for a mount process that starts with this session */
+	env?: Record<string, string>;
 }
 
 /** One repository and one state directory. */
@@ -34,9 +45,13 @@ export class Springback {
 	readonly repository: string;
 	readonly state: string;
 
-	constructor(readonly directory: string) {
+	/** @param state the state directory; that of another one puts both under the same mount process */
+	constructor(
+		readonly directory: string,
+		state = join(directory, "state"),
+	) {
 		this.repository = join(directory, "repository");
-		this.state = join(directory, "state");
+		this.state = state;
 	}
 
 	async init(): Promise<void> {
@@ -59,11 +74,13 @@ export class Springback {
 	}
 
 	/** Serves the newest point of `vm` until `stop`. With `portmap` on the standard ports, else on free ones. */
-	async publish(vm: string, options: { portmap: boolean; cacheBytes?: number }): Promise<Published> {
+	async publish(vm: string, options: PublishOptions): Promise<Published> {
 		const ports = options.portmap ? [] : ["--nfs-port", "0", "--mount-port", "0", "--no-portmap"];
 		const cache = options.cacheBytes ? ["--cache-size", String(options.cacheBytes)] : [];
+		const metrics = options.metrics ? ["--metrics-port", "0"] : [];
 		const log = join(this.directory, "publish.log");
-		const server = new Server(this.#command(["publish", vm, ...ports, ...cache]), log, { piped: true });
+		const command = this.#command(["publish", vm, ...ports, ...cache, ...metrics]);
+		const server = new Server(command, log, { piped: true, env: options.env });
 		let output = "";
 		server.process.stdout?.setEncoding("utf8").on("data", (text: string) => {
 			output += text;
@@ -107,9 +124,28 @@ export class Published {
 		return name;
 	}
 
+	/** pid of the process that serves it */
+	mountProcess(): Promise<number> {
+		return this.owner.mountProcess(this.ready.session);
+	}
+
 	/** Resident bytes of the mount process now. */
 	async memory(): Promise<number> {
 		return residentBytes(await this.owner.mountProcess(this.ready.session));
+	}
+
+	/** Ends publishing where another session keeps the mount process. */
+	async leave(): Promise<void> {
+		await this.server.stop();
+	}
+
+	/** Value of a metric of the mount process, of this session where the metric has sessions. */
+	async metric(name: string): Promise<number> {
+		const text = await (await fetch(`http://127.0.0.1:${this.ready.metricsPort}/metrics`)).text();
+		const lines = text.split("\n").filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+		const line = lines.length > 1 ? lines.find((one) => one.includes(`"${this.ready.session}"`)) : lines[0];
+		if (line === undefined) throw new Error(`the mount process has no metric ${name}`);
+		return Number(line.slice(line.lastIndexOf(" ")));
 	}
 
 	/** Ends publishing, and waits until the mount process is gone with its ports. */

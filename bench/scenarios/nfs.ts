@@ -13,6 +13,7 @@ import { ganesha, requireGanesha } from "../peers/ganesha.js";
 import { commit, type Load, type LoadResult, load, type Target } from "../peers/nfs-clients.js";
 import { nbdLoad, QemuNbd } from "../peers/qemu-nbd.js";
 import { Springback } from "../peers/springback.js";
+import { FAULT_CONDITIONS, measureFaults } from "./nfs-faults.js";
 import type { Outcome, Scenario, Settings } from "./scenario.js";
 
 const OURS = "springback";
@@ -126,7 +127,10 @@ async function measure(settings: Settings): Promise<Outcome> {
 			}
 		settings.say(`pair ${pair + 1}/${settings.pairs}: cold reads`);
 	}
-	return outcome(rates, tails, memory, cold, settings);
+	const result = outcome(rates, tails, memory, cold, settings);
+	result.tables.push(...(await measureFaults(ours, source.base, settings)));
+	result.conditions.push(...FAULT_CONDITIONS);
+	return result;
 }
 
 /** The cold cases, one after the other on the same server. */

@@ -9,6 +9,10 @@ export interface Settings {
 	pairs: number;
 	/** shorter loads: for development, not for figures */
 	quick: boolean;
+	/** loads as long as their goals say */
+	long: boolean;
+	/** for a scenario that runs as long as it is told */
+	minutes?: number;
 	/** progress, for people */
 	say(line: string): void;
 	noise: NoiseMeter;
@@ -26,6 +30,8 @@ export interface Scenario {
 	/** pairs when none are asked for */
 	pairs: number;
 	quickPairs: number;
+	/** runs only when named: "all" would take too long */
+	byName?: boolean;
 	/** programs whose versions belong to the figures, and without which it cannot run */
 	programs: string[];
 	/** What needs the machine's own network: runs before the namespace is entered. */

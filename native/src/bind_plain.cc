@@ -1,4 +1,4 @@
-// The synchronous functions of index.ts: hashes, LZ4, one record at a time.
+// The synchronous functions of index.ts: hashes, LZ4, one record at a time, owners of sockets.
 #include <algorithm>
 #include <climits>
 
@@ -7,6 +7,7 @@
 #include "codec.h"
 #include "hash.h"
 #include "record.h"
+#include "socket_owner.h"
 
 namespace {
 
@@ -97,6 +98,22 @@ Value decodeRecord(const Info& info) {
 	return result;
 }
 
+sockets::End end(const Info& info, size_t first) {
+	const args::Bytes address = args::bytes(info[first], "address");
+	if (address.size != 4 && address.size != 16) args::throwRange(info.Env(), "an address has 4 or 16 bytes");
+	return {address.data, address.size, static_cast<uint16_t>(args::integer(info[first + 1], "port", UINT16_MAX))};
+}
+
+Value socketOwner(const Info& info) {
+	const sockets::End local = end(info, 0);
+	const sockets::End remote = end(info, 2);
+	if (local.size != remote.size) args::throwRange(info.Env(), "both addresses must be of one family");
+	bool found = false;
+	uint32_t uid = 0;
+	args::check(info.Env(), sockets::owner(local, remote, found, uid));
+	return found ? Value(Napi::Number::New(info.Env(), uid)) : info.Env().Undefined();
+}
+
 }  // namespace
 
 void bindPlain(Napi::Env env, Napi::Object exports) {
@@ -108,5 +125,6 @@ void bindPlain(Napi::Env env, Napi::Object exports) {
 	add("lz4Compress", lz4Compress);
 	add("lz4Decompress", lz4Decompress);
 	add("encodeRecord", encodeRecord);
+	add("socketOwner", socketOwner);
 	add("decodeRecord", decodeRecord);
 }

@@ -38,6 +38,8 @@ export interface ServedSession {
 	/** addresses or CIDR networks */
 	clients: readonly string[];
 	readOnly: boolean;
+	/** only for clients that come from a port below 1024, however they reach it */
+	privilegedPorts?: boolean;
 	/**
 	 * Unstable writes are made stable too: for clients that do not send them again when the write verifier changed
 	 * (libnfs, so QEMU's nfs://), to which a power loss of the server would otherwise be invisible.
@@ -58,6 +60,8 @@ export interface DatastoreOptions {
 	ownerUid: number;
 	/** addresses allowed to mount /springback */
 	clients: readonly string[];
+	/** /springback only for clients that come from a port below 1024 */
+	privilegedPorts?: boolean;
 	/** one line per event worth a human's eye, e.g. a read error on a damaged pack */
 	log: (line: string) => void;
 }
@@ -78,6 +82,8 @@ export class Datastore implements FileSystem {
 	private readonly root: RootDirectory;
 	private readonly verifier: Buffer;
 	private readonly rootExport: readonly ExportEntry[];
+	/** for what lies in a session that wants privileged ports, seen through /springback */
+	private readonly privilegedRootExport: readonly ExportEntry[];
 	/** connections that named a node of the session */
 	private readonly users = new Map<ServedSession, Set<object>>();
 	private readonly sessionExports = new WeakMap<ServedSession, readonly ExportEntry[]>();
@@ -88,8 +94,10 @@ export class Datastore implements FileSystem {
 		this.verifier = Buffer.alloc(8);
 		this.verifier.writeBigUInt64BE(options.now() & 0x7fffffffffffffffn);
 		this.root = new RootDirectory(this);
-		const { clients, ownerUid } = options;
-		this.rootExport = [{ path: "/springback", clients, readOnly: false, ownerUid }];
+		const { clients, privilegedPorts, ownerUid } = options;
+		const root = { path: "/springback", clients, readOnly: false, ownerUid };
+		this.rootExport = [{ ...root, privilegedPorts }];
+		this.privilegedRootExport = [{ ...root, privilegedPorts: true }];
 	}
 
 	add(session: ServedSession): void {
@@ -200,14 +208,15 @@ export class Datastore implements FileSystem {
 	/** A handle says through which export its node was reached, and only that one admits its bearer. */
 	exportsOf(node: Node): readonly ExportEntry[] {
 		const place = placeOf(node);
-		return place?.scope === "session" ? this.sessionExport(place.session) : this.rootExport;
+		if (place?.scope === "session") return this.sessionExport(place.session);
+		return place?.session.privilegedPorts ? this.privilegedRootExport : this.rootExport;
 	}
 
 	private sessionExport(session: ServedSession): readonly ExportEntry[] {
 		let entry = this.sessionExports.get(session);
 		if (!entry) {
-			const { name, clients, readOnly, ownerUid } = session;
-			entry = [{ path: `/springback/${name}`, clients, readOnly, ownerUid }];
+			const { name, clients, readOnly, privilegedPorts, ownerUid } = session;
+			entry = [{ path: `/springback/${name}`, clients, readOnly, privilegedPorts, ownerUid }];
 			this.sessionExports.set(session, entry);
 		}
 		return entry;

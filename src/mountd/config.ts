@@ -10,6 +10,8 @@ export interface MountdConfig {
 	portmap: "auto" | "own" | "register" | "off";
 	/** addresses or CIDR networks that may mount /springback; empty = loopback only */
 	clients: string[];
+	/** /springback only for clients that come from a port below 1024 */
+	privilegedPorts?: boolean;
 	/** bytes of the decoded-block cache */
 	cacheBytes: number;
 	/** where metrics are served, on the same address; 0 = pick a free one; absent: nowhere */
@@ -21,7 +23,7 @@ export interface MountdConfig {
 /** What a mount process of an address was last started with, ports as they came out: kept beside its socket. */
 export type RememberedConfig = Pick<
 	MountdConfig,
-	"nfsPort" | "mountPort" | "portmap" | "clients" | "cacheBytes" | "metricsPort"
+	"nfsPort" | "mountPort" | "portmap" | "clients" | "privilegedPorts" | "cacheBytes" | "metricsPort"
 >;
 
 /** The line written to STARTED_FD. */

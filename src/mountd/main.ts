@@ -64,6 +64,7 @@ async function run(config: MountdConfig): Promise<void> {
 		directory: store.paths.sessions,
 		ownerUid: process.getuid?.() ?? 0,
 		clients: config.clients.length ? config.clients : LOOPBACK,
+		privilegedPorts: config.privilegedPorts,
 		log,
 	});
 	for (const name of store.purge(new Date())) log(`session ${name}: deleted from the trash`);
@@ -114,6 +115,7 @@ async function run(config: MountdConfig): Promise<void> {
 		mountPort,
 		portmap: config.portmap,
 		clients: config.clients,
+		privilegedPorts: config.privilegedPorts,
 		cacheBytes: config.cacheBytes,
 		metricsPort: metrics?.port ?? wanted.metricsPort,
 	};

@@ -29,6 +29,10 @@ export interface PublishParams {
 	clients?: string[];
 	/** make every write stable before it is answered */
 	sync?: boolean;
+	/** clients may change nothing, for as long as it is served this time */
+	readOnly?: boolean;
+	/** clients must come from a port below 1024 */
+	privilegedPorts?: boolean;
 	/** uid that may mount over loopback besides root */
 	ownerUid: number;
 }
@@ -60,6 +64,8 @@ export interface SessionInfo {
 	repository: string;
 	created: string;
 	listen: string;
+	/** clients may change nothing */
+	readOnly: boolean;
 	/** bytes the guest has written that are still live; null when not known (not served) */
 	written: number | null;
 	/** bytes on disk */

@@ -101,13 +101,18 @@ export class Publisher {
 		if (existing) {
 			await this.refuseOtherPoint(existing.record, params);
 			const open = this.serving.open.get(existing.record.name);
-			if (open) return { opened: open, continued: true };
+			if (open) {
+				refuseOtherRules(open.record, params);
+				return { opened: open, continued: true };
+			}
 			if (existing.record.state === "open" && existing.record.listen !== this.options.listen)
 				throw new ControlError(
 					"USAGE",
 					`session "${existing.record.name}" is served on ${existing.record.listen}; use --listen ${existing.record.listen} or another name`,
 				);
 			existing.record.listen = this.options.listen;
+			existing.record.readOnly = params.readOnly === true;
+			existing.record.privilegedPorts = params.privilegedPorts === true || existing.record.privilegedPorts;
 			existing.record.sync = params.sync === true || existing.record.sync;
 			return { opened: await this.serving.serve(existing), continued: true };
 		}
@@ -154,7 +159,8 @@ export class Publisher {
 			clients: params.clients?.length ? params.clients : LOOPBACK,
 			sync: params.sync === true,
 			ownerUid: params.ownerUid,
-			readOnly: false,
+			readOnly: params.readOnly === true,
+			privilegedPorts: params.privilegedPorts === true,
 			unprotectedSince: null,
 			lastWrite: null,
 			writtenBytes: 0,
@@ -300,6 +306,17 @@ export class Publisher {
 		this.queue = run.catch(() => undefined);
 		return run;
 	}
+}
+
+/** What is being served keeps its rules: asking for others must not be ignored silently. */
+function refuseOtherRules(record: SessionRecord, params: PublishParams): void {
+	const { name, readOnly, privilegedPorts } = record;
+	const first = `session "${name}" is served already`;
+	const again = `springback finish ${name} --keep first`;
+	if (readOnly !== (params.readOnly === true))
+		throw new ControlError("USAGE", `${first}, ${readOnly ? "read-only" : "writable"}: ${again}`);
+	if (params.privilegedPorts === true && !privilegedPorts)
+		throw new ControlError("USAGE", `${first}, to clients from any port: ${again}`);
 }
 
 function holds({ lastWrite, writtenBytes }: SessionRecord): string {

@@ -106,6 +106,7 @@ export class Serving {
 			tree,
 			clients: record.clients,
 			readOnly: record.readOnly,
+			privilegedPorts: record.privilegedPorts === true,
 			sync: record.sync === true,
 			ownerUid: record.ownerUid,
 		};

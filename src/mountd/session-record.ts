@@ -28,6 +28,8 @@ export interface SessionRecord {
 	clients: string[];
 	ownerUid: number;
 	readOnly: boolean;
+	/** only for clients that come from a port below 1024 */
+	privilegedPorts?: boolean;
 	/** every write is made stable, also one that the client calls unstable */
 	sync?: boolean;
 	/** UTC, or null while nothing was written */

@@ -16,6 +16,11 @@ export interface Listener {
 /** ESXi may open 128 connections from one address. */
 const MAX_CONNECTIONS = 1024;
 const MAX_PER_ADDRESS = 256;
+/** Peers that may mount nothing get little, so that they leave room for those who may. */
+const MAX_STRANGERS = 128;
+const MAX_PER_STRANGER = 16;
+/** bytes of one call of theirs: enough to be told that they may not */
+const STRANGER_MAX_RECORD = 16 * 1024;
 const KEEP_ALIVE_MS = 60_000;
 /** ms that connections get for what is in flight when the server closes */
 const GRACE_MS = 2000;
@@ -45,11 +50,14 @@ export async function listenTcp(
 	limits: Limits,
 ): Promise<Listener> {
 	const connections = new Set<Connection>();
+	const strangers = new Set<Connection>();
+	const strangerLimits = { ...limits, maxRecord: Math.min(limits.maxRecord, STRANGER_MAX_RECORD) };
 	const perAddress = new Map<string, number>();
 	const { stats } = service;
 
 	const forget = (connection: Connection): void => {
 		connections.delete(connection);
+		strangers.delete(connection);
 		service.left?.(connection.peer);
 		stats.connections--;
 		const left = (perAddress.get(connection.peer.address) ?? 1) - 1;
@@ -59,7 +67,11 @@ export async function listenTcp(
 	const accept = (socket: Socket): void => {
 		const peer = peerOfConnection(socket);
 		const open = perAddress.get(peer.address) ?? 0;
-		if (connections.size >= MAX_CONNECTIONS || open >= MAX_PER_ADDRESS) {
+		const stranger = !service.knows(peer);
+		const full = stranger
+			? strangers.size >= MAX_STRANGERS || open >= MAX_PER_STRANGER
+			: connections.size - strangers.size >= MAX_CONNECTIONS - MAX_STRANGERS || open >= MAX_PER_ADDRESS;
+		if (full) {
 			stats.connectionsRefused++;
 			socket.destroy();
 			return;
@@ -67,7 +79,9 @@ export async function listenTcp(
 		perAddress.set(peer.address, open + 1);
 		stats.connections++;
 		stats.connectionsTotal++;
-		connections.add(new Connection(socket, peer, service, pool, limits, forget));
+		const connection = new Connection(socket, peer, service, pool, stranger ? strangerLimits : limits, forget);
+		connections.add(connection);
+		if (stranger) strangers.add(connection);
 	};
 
 	const server = createServer({

@@ -1,5 +1,7 @@
 /** The NFS server: NFSv3 and MOUNT over TCP, and portmap so that clients find them. */
 import type { FileSystem } from "../vfs/vfs.js";
+import { admitsFrom } from "./access/admission.js";
+import type { Peer } from "./access/peer.js";
 import { type Listener, listenTcp } from "./listen.js";
 import { mountProgram } from "./mount/program.js";
 import { RPCBIND_SOCKET } from "./portmap/register.js";
@@ -60,6 +62,7 @@ export async function startNfsServer(options: NfsServerOptions): Promise<NfsServ
 		replays: new ReplayCache(now),
 		stats,
 		log,
+		knows: (peer: Peer) => fileSystem.exports().some((entry) => admitsFrom(peer, entry)),
 		left: (peer: object) => fileSystem.left?.(peer),
 	};
 	const open: { close(): Promise<void> }[] = [];

@@ -52,7 +52,7 @@ export const runBackup = async (request: BackupRequest, context: BackupContext):
 
 const useLock = async (store: Store, signal: AbortSignal | undefined): Promise<Held> => {
 	for (let attempt = 0; attempt < LOCK_TRIES && !signal?.aborted; attempt++) {
-		const held = store.lock(LOCK_REPOSITORY, LOCK_BYTE.use, "shared");
+		const held = await store.lock(LOCK_REPOSITORY, LOCK_BYTE.use, "shared");
 		if (held !== undefined) return held;
 		await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE_MS));
 	}
@@ -65,7 +65,7 @@ const useLock = async (store: Store, signal: AbortSignal | undefined): Promise<H
 
 const stream = async (request: BackupRequest, context: BackupContext): Promise<BackupResult> => {
 	const { store, index, blockSize } = context;
-	store.sweep();
+	await store.sweep();
 	await index.refresh();
 	await index.adopt();
 	const previous = (await context.points.list()).filter(({ vm }) => vm === request.vm);
@@ -139,7 +139,7 @@ const stream = async (request: BackupRequest, context: BackupContext): Promise<B
 const mergeIndex = async (store: Store, index: Index): Promise<void> => {
 	let held: Held | undefined;
 	try {
-		held = store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "exclusive");
+		held = await store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "exclusive");
 		if (held !== undefined) await index.merge();
 	} catch {
 		// The next backup tries again.

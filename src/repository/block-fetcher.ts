@@ -1,4 +1,7 @@
-/** Fills cache slots from packs: one fill per block, however many wait for it, a few blocks per native job. */
+/**
+ * Fills cache slots from packs: one fill per block, however many wait for it, a few blocks per native job. One for each
+ * repository: the cache is shared by all, but nobody waits for a disk of another one, which may hang.
+ */
 import { ImageError } from "../image/image.js";
 import { TYPE } from "./layout.js";
 import type { RecordReader } from "./record-reader.js";
@@ -18,11 +21,15 @@ export interface Fill {
 const FILLS_PER_JOB = 8;
 /** Blocks read past the cache at once, when every slot is pinned. */
 const DIRECT_READS = 32;
+/** Most of the cache that the fills of one repository may hold. */
+const FILLING_SHARE = 1 / 2;
 
 export class BlockFetcher {
 	readonly #reader: RecordReader;
 	#direct = 0;
 	readonly #waiting: (() => void)[] = [];
+	/** slots taken here and not filled yet; a promise once the fill has begun */
+	readonly #filling = new Map<number, Promise<void> | undefined>();
 	/** fills under way */
 	inFlight = 0;
 
@@ -31,6 +38,19 @@ export class BlockFetcher {
 		readonly pool: SlotPool,
 	) {
 		this.#reader = reader;
+	}
+
+	/** As `SlotPool.take`, for a fill here; -1 also while this repository waits for as much as it may. */
+	take(identity: Buffer, offset: number, ahead: boolean): number {
+		if (this.#filling.size >= this.pool.capacity * FILLING_SHARE) return -1;
+		const slot = this.pool.take(identity, offset, ahead);
+		if (slot >= 0) this.#filling.set(slot, undefined);
+		return slot;
+	}
+
+	/** Settles when a slot is filled or has failed; undefined when it is another repository that fills it. */
+	filled(slot: number): Promise<void> | undefined {
+		return this.#filling.has(slot) ? (this.#filling.get(slot) ?? Promise.resolve()) : undefined;
 	}
 
 	/**
@@ -59,6 +79,7 @@ export class BlockFetcher {
 		const settled = work.then((faults) => {
 			this.inFlight -= fills.length;
 			return fills.map(({ slot }, n) => {
+				this.#filling.delete(slot);
 				const fault = faults[n];
 				if (fault === undefined) {
 					pool.ready(slot);
@@ -69,7 +90,7 @@ export class BlockFetcher {
 			});
 		});
 		const done = settled.then(() => {});
-		for (const { slot } of fills) pool.setFill(slot, done);
+		for (const { slot } of fills) this.#filling.set(slot, done);
 		return settled;
 	}
 

@@ -83,7 +83,8 @@ export class DiskImage implements Image {
 
 	borrow(offset: number, length: number): Loan[] | undefined {
 		this.#checkRange(offset, length);
-		if (this.#closed) return undefined;
+		// Replies that nobody takes must not hold all of the cache: beyond a share of it, they get copies.
+		if (this.#closed || this.#pool.crowded) return undefined;
 		if (length === 0) return [];
 		const block = Math.floor(offset / this.#blockSize);
 		const within = offset - block * this.#blockSize;
@@ -189,7 +190,7 @@ export class DiskImage implements Image {
 				const leaf = leaves.get(Math.floor(block / FAN_OUT))!;
 				const offset = (block % FAN_OUT) * IDENTITY_BYTES;
 				if (leaf === null || isAbsent(leaf, offset) || this.#pool.find(leaf, offset) >= 0) continue;
-				const slot = this.#pool.take(leaf, offset, true);
+				const slot = this.#fetcher.take(leaf, offset, true);
 				if (slot < 0) break;
 				if (around) this.#around.fetched(slot);
 				fills.push({ leaf, offset, slot, rawLength: blockLength(this.size, this.#blockSize, block) });
@@ -256,12 +257,14 @@ export class DiskImage implements Image {
 				copy(block, this.#pool.slab(found), this.#pool.start(found));
 				continue;
 			}
-			if (found >= 0) {
-				waits.push({ block, fill: this.#pool.filled(found) ?? Promise.resolve() });
+			const fill = found >= 0 ? this.#fetcher.filled(found) : undefined;
+			if (fill !== undefined) {
+				waits.push({ block, fill });
 				continue;
 			}
 			const rawLength = blockLength(this.size, this.#blockSize, block);
-			const slot = this.#pool.take(leaf, offset, false);
+			// What another repository is fetching is read past the cache.
+			const slot = found >= 0 ? -1 : this.#fetcher.take(leaf, offset, false);
 			if (slot < 0) direct.push({ block, bytes: this.#fetcher.direct(leaf, offset, rawLength) });
 			else fills.push({ block, leaf, offset, rawLength, slot });
 		}

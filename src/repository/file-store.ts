@@ -2,7 +2,8 @@
  * The `file` store: plain files under one directory (docs/format.md, 2). Every operation goes through the native
  * addon and with that through its fault layer; only listing uses node:fs.
  */
-import { constants, readdirSync } from "node:fs";
+import { constants, existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createLane, type Lane, type RecordRead, type RecordStatus, sys } from "../../native/index.js";
 import { codeOf } from "./errors.js";
@@ -13,14 +14,21 @@ import type { Held, Store, StoreRead, Upload } from "./store.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT } = constants;
 
-/** Names in a directory, or none when it does not exist. */
-const namesIn = (directory: string): string[] => {
+/** `nothing` where a file or folder does not exist; other errors are thrown on. */
+const notThere = <T>(error: unknown, nothing: T): T => {
+	if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return nothing;
+	throw error;
+};
+
+/** Locks one byte of an open lock file, or closes it; holding the lock is holding the descriptor. */
+const lockByte = (fd: number, kind: "shared" | "exclusive", byte: number): Held | undefined => {
+	let locked = false;
 	try {
-		return readdirSync(directory).sort();
-	} catch (error) {
-		if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return [];
-		throw error;
+		locked = sys.lock(fd, kind, byte, 1);
+	} finally {
+		if (!locked) sys.close(fd);
 	}
+	return locked ? { release: () => sys.close(fd) } : undefined;
 };
 
 export class FileStore implements Store {
@@ -63,9 +71,10 @@ export class FileStore implements Store {
 		for (let attempt = 0; attempt < 8; attempt++) {
 			const id = newId(this.#random);
 			const name = `locks/writer-${id}`;
-			const held = this.lock(name, 0, "exclusive");
+			const fd = sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666);
+			const held = lockByte(fd, "exclusive", 0);
 			// Between creating and locking it a sweeper may have removed it; then nobody could see our lock.
-			if (held !== undefined && this.size(name) !== undefined) return { id, held, files: 0 };
+			if (held !== undefined && existsSync(join(this.place, name))) return { id, held, files: 0 };
 			held?.release();
 		}
 		throw new Error(`${this.place}/locks: cannot take a writer lock`);
@@ -114,21 +123,25 @@ export class FileStore implements Store {
 		changed.add(dirname(folder));
 	}
 
-	list(folder: string): string[] {
-		return namesIn(join(this.place, folder));
+	/** By libuv's threads, which nothing on the data path uses: a listing that hangs holds up other listings only. */
+	async list(folder: string): Promise<string[]> {
+		try {
+			return (await readdir(join(this.place, folder))).sort();
+		} catch (error) {
+			return notThere(error, []);
+		}
 	}
 
-	size(name: string): number | undefined {
+	async size(name: string): Promise<number | undefined> {
 		try {
-			const fd = sys.open(join(this.place, name), O_RDONLY);
+			const fd = await this.#readLane.open(join(this.place, name), O_RDONLY);
 			try {
 				return sys.fstat(fd).size;
 			} finally {
 				sys.close(fd);
 			}
 		} catch (error) {
-			if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return undefined;
-			throw error;
+			return notThere(error, undefined);
 		}
 	}
 
@@ -188,38 +201,32 @@ export class FileStore implements Store {
 		await this.#syncing().fsyncDirectory(dirname(join(this.place, name)));
 	}
 
-	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined {
+	async lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined> {
 		const path = join(this.place, name);
 		let fd: number;
 		try {
-			fd = sys.open(path, O_RDWR | O_CREAT, 0o666);
+			fd = await this.#readLane.open(path, O_RDWR | O_CREAT, 0o666);
 		} catch (error) {
 			// A shared lock needs no write access: readers of a read-only mount still hold off those who delete.
 			if (kind === "exclusive" || !["EROFS", "EACCES", "EPERM"].includes(codeOf(error))) throw error;
-			fd = sys.open(path, O_RDONLY);
+			fd = await this.#readLane.open(path, O_RDONLY);
 		}
-		let locked = false;
-		try {
-			locked = sys.lock(fd, kind, byte, 1);
-		} finally {
-			if (!locked) sys.close(fd);
-		}
-		return locked ? { release: () => sys.close(fd) } : undefined;
+		return lockByte(fd, kind, byte);
 	}
 
-	sweep(): void {
+	async sweep(): Promise<void> {
 		const writers = new Map<string, string[]>();
-		for (const name of this.list("tmp")) {
+		for (const name of await this.list("tmp")) {
 			const id = name.split("-")[0];
 			if (id === this.#writer?.id) continue;
 			writers.set(id, [...(writers.get(id) ?? []), name]);
 		}
-		for (const name of this.list("locks")) {
+		for (const name of await this.list("locks")) {
 			const id = name.startsWith("writer-") ? name.slice("writer-".length) : "";
 			if (id !== "" && id !== this.#writer?.id && !writers.has(id)) writers.set(id, []);
 		}
 		for (const [id, files] of writers) {
-			const held = this.lock(`locks/writer-${id}`, 0, "exclusive");
+			const held = await this.lock(`locks/writer-${id}`, 0, "exclusive");
 			if (held === undefined) continue;
 			for (const name of [...files.map((file) => `tmp/${file}`), `locks/writer-${id}`]) this.#unlinkQuietly(name);
 			held.release();

@@ -58,14 +58,14 @@ export class Index {
 
 	/** Loads segments that are new and drops those that are gone. */
 	async refresh(): Promise<void> {
-		const names = new Set(this.#store.list("index").filter(isId));
+		const names = new Set((await this.#store.list("index")).filter(isId));
 		const known = new Set(this.#segments.map(({ id }) => id));
 		for (const id of this.bad.keys()) if (!names.has(id)) this.bad.delete(id);
 		const loaded: Segment[] = [];
 		for (const id of names) {
 			if (known.has(id) || this.bad.has(id)) continue;
 			try {
-				const size = this.#store.size(segmentName(id));
+				const size = await this.#store.size(segmentName(id));
 				if (size === undefined) continue;
 				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
 			} catch (error) {
@@ -212,7 +212,7 @@ export class Index {
 	 */
 	async adopt(): Promise<void> {
 		this.#lastAdopt = performance.now();
-		const present = presentPacks(this.#store);
+		const present = await presentPacks(this.#store);
 		for (const { packs, gone } of this.#segments) {
 			packs.forEach(({ id }, row) => {
 				gone[row] = present.has(id) ? 0 : 1;

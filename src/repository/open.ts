@@ -1,6 +1,7 @@
 /** Makes and opens repositories, with one clear error for everything that is not one. */
 import { randomBytes } from "node:crypto";
 import { constants, readdirSync, statSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { sys } from "../../native/index.js";
 import { BlockCache, createBlockCache } from "./cache.js";
@@ -21,6 +22,7 @@ import {
 	type Random,
 } from "./layout.js";
 import { FileRepository } from "./repository.js";
+import type { Store } from "./store.js";
 import { secondsText } from "./time.js";
 
 /** Budget of the cache of a repository that is opened without one, bytes. */
@@ -102,13 +104,13 @@ const makeFolder = (path: string): void => {
  */
 export const openRepository = async (path: string, options: OpenRepositoryOptions = {}): Promise<Repository> => {
 	const place = resolve(path);
-	const config = decodeConfig(readConfig(place), place);
 	const cache = options.cache ?? createBlockCache(OWN_CACHE_BYTES);
 	if (!(cache instanceof BlockCache)) throw new TypeError("the cache must come from createBlockCache");
 	const random = options.random ?? randomBytes;
 	const checkpointRecords = options.checkpointRecords ?? CHECKPOINT_RECORDS;
 	const store = new FileStore(place, random, options.readThreads ?? 4);
 	try {
+		const config = decodeConfig(await readConfig(store), place);
 		return await FileRepository.open(place, config, store, cache, { random, checkpointRecords });
 	} catch (error) {
 		await store.close();
@@ -117,28 +119,18 @@ export const openRepository = async (path: string, options: OpenRepositoryOption
 };
 
 /** The text of springback.json. */
-const readConfig = (place: string): string => {
-	const file = join(place, CONFIG);
-	try {
-		const fd = sys.open(file, constants.O_RDONLY);
-		try {
-			const bytes = Buffer.alloc(sys.fstat(fd).size);
-			return bytes.toString("utf8", 0, sys.pread(fd, bytes, 0));
-		} finally {
-			sys.close(fd);
-		}
-	} catch (error) {
-		const code = codeOf(error);
-		if (code !== "ENOENT" && code !== "ENOTDIR") throw storeError(error, place, "opening the repository");
-		const kind = statSync(place, { throwIfNoEntry: false });
-		if (kind === undefined)
-			throw new RepositoryError(
-				"NOT_FOUND",
-				`no repository at ${place}: mount the disk it is on, or make a new one with springback init`,
-			);
+const readConfig = async (store: Store): Promise<string> => {
+	const { place } = store;
+	const size = await store.size(CONFIG);
+	if (size !== undefined) return (await store.read(CONFIG, 0, size)).toString();
+	const kind = await stat(place).catch(() => undefined);
+	if (kind === undefined)
 		throw new RepositoryError(
-			"NOT_A_REPOSITORY",
-			`${place} is not a springback repository (it has no ${CONFIG}): make one with springback init, in an empty directory`,
+			"NOT_FOUND",
+			`no repository at ${place}: mount the disk it is on, or make a new one with springback init`,
 		);
-	}
+	throw new RepositoryError(
+		"NOT_A_REPOSITORY",
+		`${place} is not a springback repository (it has no ${CONFIG}): make one with springback init, in an empty directory`,
+	);
 };

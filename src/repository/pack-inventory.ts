@@ -7,11 +7,11 @@ import type { PackRow } from "./segment-format.js";
 import type { Store } from "./store.js";
 
 /** Ids of all packs in the store. */
-export const presentPacks = (store: Store): Set<string> => {
+export const presentPacks = async (store: Store): Promise<Set<string>> => {
 	const present = new Set<string>();
-	for (const folder of store.list("packs")) {
+	for (const folder of await store.list("packs")) {
 		if (!/^[0-9a-f]{2}$/.test(folder)) continue;
-		for (const id of store.list(`packs/${folder}`)) if (isId(id) && id.startsWith(folder)) present.add(id);
+		for (const id of await store.list(`packs/${folder}`)) if (isId(id) && id.startsWith(folder)) present.add(id);
 	}
 	return present;
 };

@@ -24,7 +24,7 @@ const RECORD_MAGIC = 0x31524253; // "SBR1"
 /** The entries of a pack; undefined when the pack is not there. */
 export const readPackTable = async (store: Store, pack: string, repository: string): Promise<PackTable | undefined> => {
 	const name = packName(pack);
-	const size = store.size(name);
+	const size = await store.size(name);
 	if (size === undefined) return undefined;
 	const head = await store.read(name, 0, PACK_HEADER_BYTES);
 	const fault = faultOfPackHeader(head, pack, repository);

@@ -71,7 +71,7 @@ export class PointStore {
 	/** All good points, oldest first. */
 	async list(): Promise<StoredPoint[]> {
 		this.bad.clear();
-		const names = this.#store.list("points").filter(isId);
+		const names = (await this.#store.list("points")).filter(isId);
 		const points: StoredPoint[] = [];
 		for (const id of names) {
 			const point = this.#known.get(id) ?? (await this.#load(id));
@@ -84,17 +84,17 @@ export class PointStore {
 
 	/** One point by id; undefined when it is not there or damaged. */
 	async get(id: string): Promise<StoredPoint | undefined> {
-		return this.exists(id) ? (this.#known.get(id) ?? this.#load(id)) : undefined;
+		return (await this.exists(id)) ? (this.#known.get(id) ?? this.#load(id)) : undefined;
 	}
 
-	exists(id: string): boolean {
-		return isId(id) && this.#store.size(pointName(id)) !== undefined;
+	async exists(id: string): Promise<boolean> {
+		return isId(id) && (await this.#store.size(pointName(id))) !== undefined;
 	}
 
 	async #load(id: string): Promise<StoredPoint | undefined> {
 		const name = pointName(id);
 		try {
-			const size = this.#store.size(name);
+			const size = await this.#store.size(name);
 			if (size === undefined) return undefined;
 			const point = decodePoint(await this.#store.read(name, 0, size), id);
 			this.#known.set(id, point);

@@ -160,7 +160,7 @@ export class FileRepository implements Repository {
 
 	/** A disk's map with its root read; the point is pinned until `release`. */
 	async #openMap(point: Pick<Point, "id" | "vm">, disk: string): Promise<{ map: MapReader; release(): void }> {
-		const pin = this.#pin(point);
+		const pin = await this.#pin(point);
 		try {
 			// Checked after pinning: a point that is still there now stays.
 			const stored = await this.#stored(point);
@@ -183,9 +183,9 @@ export class FileRepository implements Repository {
 		}
 	}
 
-	#pin(point: Pick<Point, "id" | "vm">): Held {
+	async #pin(point: Pick<Point, "id" | "vm">): Promise<Held> {
 		try {
-			const pin = this.#store.lock(LOCK_PINS, pinByte(point.id), "shared");
+			const pin = await this.#store.lock(LOCK_PINS, pinByte(point.id), "shared");
 			if (pin !== undefined) return pin;
 		} catch (error) {
 			// A read-only copy without lock files: nobody can delete from it.
@@ -244,7 +244,7 @@ export class FileRepository implements Repository {
 				uniqueBytes += segment.trailer.rawBytes;
 				for (const { id, size } of segment.packs) packs.set(id, size);
 			}
-			const present = presentPacks(this.#store);
+			const present = await presentPacks(this.#store);
 			for (const [id, size] of packs) if (present.has(id)) storedBytes += size;
 			const logicalBytes = points.flatMap(({ disks }) => disks).reduce((sum, { size }) => sum + size, 0);
 			return { points: points.length, packs: present.size, storedBytes, uniqueBytes, logicalBytes };

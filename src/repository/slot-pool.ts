@@ -34,7 +34,6 @@ export class SlotPool {
 	readonly #small: SlotQueue;
 	readonly #main: SlotQueue;
 	readonly #free: number[] = [];
-	readonly #fills = new Map<number, Promise<void>>();
 	/** slabs that have memory */
 	slabs = 0;
 	pinnedSlots = 0;
@@ -79,6 +78,11 @@ export class SlotPool {
 		}
 	}
 
+	/** More of it is pinned than should be: those who can do without a pin should. */
+	get crowded(): boolean {
+		return this.pinnedSlots > this.capacity / 2;
+	}
+
 	isReady(slot: number): boolean {
 		return this.#state[slot] === State.ready;
 	}
@@ -86,11 +90,6 @@ export class SlotPool {
 	/** Whether anybody has wanted the content since it came. */
 	isUsed(slot: number): boolean {
 		return this.#uses[slot] > 0;
-	}
-
-	/** Settles when a slot that is being filled is ready or has failed. */
-	filled(slot: number): Promise<void> | undefined {
-		return this.#fills.get(slot);
 	}
 
 	/**
@@ -110,14 +109,8 @@ export class SlotPool {
 		return slot;
 	}
 
-	/** Says who fills the slot, so that others who want the block wait for it. */
-	setFill(slot: number, fill: Promise<void>): void {
-		this.#fills.set(slot, fill);
-	}
-
 	/** The bytes are there. The filler keeps its pin until it calls `unpin`. */
 	ready(slot: number): void {
-		this.#fills.delete(slot);
 		this.#state[slot] = State.ready;
 		const ghost = this.#ghostBucket(slot);
 		if (this.#ghosts[ghost] === this.#fingerprint(slot)) {
@@ -130,7 +123,6 @@ export class SlotPool {
 
 	/** The bytes could not be had: gives the slot and the filler's pin back. */
 	fail(slot: number): void {
-		this.#fills.delete(slot);
 		this.#remove(slot);
 		this.unpin(slot);
 		this.#free.push(slot);

@@ -3,6 +3,8 @@
  * shape. Files are put once and never modified (docs/format.md, 2). Names are relative, folders separated by `/`.
  *
  * Failing calls throw or reject with the native SystemError (`code` "ENOENT", "ENOSPC", …).
+ *
+ * What a reader needs is promised, not returned: the disk may hang, and a mount process serves others meanwhile.
  */
 import type { RecordStatus } from "../../native/index.js";
 
@@ -45,9 +47,9 @@ export interface Store {
 	/** Gives sealed uploads their names, durable when it resolves; EEXIST when one is taken. */
 	publish(files: { upload: Upload; name: string }[]): Promise<void>;
 	/** Names in a folder, sorted; empty when the folder is not there. */
-	list(folder: string): string[];
+	list(folder: string): Promise<string[]>;
 	/** Bytes of a file, or undefined when it is not there. */
-	size(name: string): number | undefined;
+	size(name: string): Promise<number | undefined>;
 	/** Up to `length` bytes from `position`; fewer only at the end of the file. */
 	read(name: string, position: number, length: number): Promise<Buffer>;
 	/** Reads, verifies and decodes records; one status per read, in order. Never rejects for a bad record. */
@@ -55,9 +57,9 @@ export interface Store {
 	/** Removes a file; nothing happens when it is gone. */
 	remove(name: string): Promise<void>;
 	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
-	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined;
+	lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined>;
 	/** Removes temporary files of writers that are gone. */
-	sweep(): void;
+	sweep(): Promise<void>;
 	/** Waits for what is in flight and lets go of threads and descriptors. */
 	close(): Promise<void>;
 }

@@ -283,6 +283,8 @@ export interface ExportEntry {
 	/** addresses or CIDR networks that may mount it */
 	clients: readonly string[];
 	readOnly: boolean;
+	/** only from ports below 1024, which on the client's machine only its root may use */
+	privilegedPorts?: boolean;
 	/** on loopback the peer socket's owner must be root or this uid */
 	ownerUid: number;
 }

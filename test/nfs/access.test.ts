@@ -1,9 +1,12 @@
 /** Allow-lists, and on loopback the owner of the peer's socket. */
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
+import { socketOwner } from "../../native/index.js";
 import { inNetwork, isLoopback, parseAddress, plainAddress } from "../../src/nfs/access/address.js";
 import { admits } from "../../src/nfs/access/admission.js";
+import { connectionOwner, ownerInTable } from "../../src/nfs/access/proc-net.js";
 import { startNfsServer } from "../../src/nfs/server.js";
 import { MemoryFileSystem } from "./memory-fs.js";
 import { MOUNT, P } from "./nfs-client.js";
@@ -97,6 +100,37 @@ t.test("another user of this machine is refused, the owner is not", { skip: proc
 	};
 	t.same(await statuses(65534), [13, 13]);
 	t.same(await statuses(1234), [0, 0]);
+});
+
+t.test("the owner of a connection, by netlink and by table", async (t) => {
+	for (const [listen, host] of [
+		["127.0.0.1", "127.0.0.1"],
+		["::1", "::1"],
+		["::", "127.0.0.1"],
+	]) {
+		const server = createServer();
+		await new Promise<void>((resolve) => server.listen(0, listen, resolve));
+		t.teardown(() => server.close());
+		const { port } = server.address() as { port: number };
+		const accepted = new Promise<Socket>((resolve) => server.once("connection", resolve));
+		const client = connect(port, host);
+		const socket = await accepted;
+		const address = parseAddress(host)!;
+		const peer = { address, port: socket.remotePort! };
+		const own = { address, port };
+		const uid = process.getuid?.();
+		t.equal(connectionOwner(peer, own), uid, `${host} at ${listen}`);
+		t.equal(ownerInTable(peer, own), uid, `${host} at ${listen}, by table`);
+		t.equal(connectionOwner(own, { address, port: 1 }), undefined, "who listens there does not own a connection");
+		t.equal(ownerInTable(own, { address, port: 1 }), undefined);
+		client.destroy();
+		socket.destroy();
+		for (let wait = 0; wait < 200 && connectionOwner(peer, own) !== undefined; wait++) await pause(10);
+		t.equal(connectionOwner(peer, own), undefined, "nor does anybody once it is closed");
+	}
+	t.throws(() => socketOwner(Buffer.alloc(5), 1, Buffer.alloc(5), 1), RangeError);
+	t.throws(() => socketOwner(Buffer.alloc(4), 1, Buffer.alloc(16), 1), RangeError);
+	t.throws(() => socketOwner(Buffer.alloc(4), 65536, Buffer.alloc(4), 1), RangeError);
 });
 
 t.test("a port in use is named with the process that has it", async (t) => {

@@ -230,7 +230,8 @@ export abstract class MemoryNode implements Node {
 
 export class MemoryFile extends MemoryNode implements FileNode {
 	override readonly kind = "file";
-	readonly blocks: (Buffer | undefined)[] = [];
+	/** by number; a map, because files may be sparse and larger than an array */
+	readonly blocks = new Map<number, Buffer>();
 	createVerifier: Buffer | undefined;
 	length = 0;
 	/** what writes were asked for */
@@ -250,9 +251,8 @@ export class MemoryFile extends MemoryNode implements FileNode {
 	}
 
 	truncate(size: number): void {
-		for (let index = Math.ceil(size / BLOCK); index < this.blocks.length; index++) this.blocks[index] = undefined;
-		const block = this.blocks[Math.floor(size / BLOCK)];
-		if (block !== undefined) block.fill(0, size % BLOCK);
+		for (const index of this.blocks.keys()) if (index >= size / BLOCK) this.blocks.delete(index);
+		this.blocks.get(Math.floor(size / BLOCK))?.fill(0, size % BLOCK);
 		this.length = size;
 	}
 
@@ -261,8 +261,9 @@ export class MemoryFile extends MemoryNode implements FileNode {
 			const index = Math.floor((offset + done) / BLOCK);
 			const within = (offset + done) % BLOCK;
 			const part = Math.min(BLOCK - within, data.length - done);
-			this.blocks[index] ??= Buffer.alloc(BLOCK);
-			data.copy(this.blocks[index], within, done, done + part);
+			const block = this.blocks.get(index) ?? Buffer.alloc(BLOCK);
+			this.blocks.set(index, block);
+			data.copy(block, within, done, done + part);
 			done += part;
 		}
 		this.length = Math.max(this.length, offset + data.length);
@@ -281,7 +282,7 @@ export class MemoryFile extends MemoryNode implements FileNode {
 		for (let at = offset; at < end; ) {
 			const within = at % BLOCK;
 			const part = Math.min(BLOCK - within, end - at);
-			const block = this.blocks[Math.floor(at / BLOCK)] ?? ZEROS;
+			const block = this.blocks.get(Math.floor(at / BLOCK)) ?? ZEROS;
 			data.push(block.subarray(within, within + part));
 			at += part;
 		}

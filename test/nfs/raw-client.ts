@@ -170,9 +170,10 @@ export class RawClient {
 		this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
 	}
 
-	static connect(port: number, host = "127.0.0.1"): Promise<RawClient> {
+	/** @param localPort of this end; any free one when left out. @param localAddress of this end */
+	static connect(port: number, host = "127.0.0.1", localPort?: number, localAddress?: string): Promise<RawClient> {
 		return new Promise((resolve, reject) => {
-			const socket = connect({ port, host });
+			const socket = connect({ port, host, localPort, localAddress });
 			socket.once("error", reject);
 			socket.once("connect", () => resolve(new RawClient(socket)));
 		});

@@ -28,6 +28,9 @@ const command: Command = {
   --mount-port N   default ${DEFAULT_MOUNT_PORT}; 0 picks a free one
   --no-portmap     do not answer or register with the port mapper (111)
   --client A       address or network that may mount it; repeat (default loopback only)
+  --read-only      clients may change nothing, for as long as it is served this time
+  --require-privileged-port
+                   only clients whose port is below 1024: there, only root may use those
   --sync           make every write stable, also unstable ones: for QEMU's nfs://, which would not notice that this
                    machine lost power; slower
   --cache-size N   memory for decoded blocks, shared by all sessions (default 512m)
@@ -40,6 +43,8 @@ const command: Command = {
 		"mount-port": { type: "string" },
 		"no-portmap": { type: "boolean" },
 		client: { type: "string", multiple: true },
+		"read-only": { type: "boolean" },
+		"require-privileged-port": { type: "boolean" },
 		sync: { type: "boolean" },
 		"cache-size": { type: "string" },
 		"metrics-port": { type: "string" },
@@ -51,6 +56,8 @@ const command: Command = {
 			repository: repositoryPath(context),
 			session: text(context, "session"),
 			clients: texts(context, "client"),
+			readOnly: flag(context, "read-only"),
+			privilegedPorts: flag(context, "require-privileged-port"),
 			sync: flag(context, "sync"),
 			ownerUid: process.getuid?.() ?? 0,
 		};
@@ -79,6 +86,7 @@ function mountdConfig(context: Context): MountdConfig {
 		mountPort: port(context, "mount-port", DEFAULT_MOUNT_PORT),
 		portmap: flag(context, "no-portmap") ? "off" : "auto",
 		clients: texts(context, "client"),
+		privilegedPorts: flag(context, "require-privileged-port"),
 		cacheBytes: size(context, "cache-size", DEFAULT_CACHE_BYTES),
 		metricsPort: text(context, "metrics-port") === undefined ? undefined : port(context, "metrics-port", 0),
 	};

@@ -8,8 +8,17 @@ export function listed(peer: Peer, entry: ExportEntry): boolean {
 	return entry.clients.some((network) => inNetwork(peer.bytes, network));
 }
 
-/** The address is listed and, for a peer on this machine, its socket belongs to root or the export's owner. */
+/** Ports that only root may use (IPPORT_RESERVED of the C library). */
+const PRIVILEGED_PORTS_END = 1024;
+
+/** As `admitsFrom`, and where the export wants it the port is a privileged one. */
 export function admits(peer: Peer, entry: ExportEntry): boolean {
+	if (entry.privilegedPorts && !(peer.port > 0 && peer.port < PRIVILEGED_PORTS_END)) return false;
+	return admitsFrom(peer, entry);
+}
+
+/** The address is listed and, for a peer on this machine, its socket belongs to root or the export's owner. */
+export function admitsFrom(peer: Peer, entry: ExportEntry): boolean {
 	if (peer.local && peer.uid !== 0 && peer.uid !== entry.ownerUid) return false;
 	return listed(peer, entry);
 }

@@ -1,8 +1,9 @@
 /**
- * What Linux tells about TCP sockets in /proc/net/tcp{,6}: who owns the other end of a loopback connection, and
- * which process holds a port. Format: Documentation/networking/proc_net_tcp.rst of the kernel.
+ * What Linux tells about TCP sockets, by netlink and in /proc/net/tcp{,6}: who owns the other end of a loopback
+ * connection, and which process holds a port. Format: Documentation/networking/proc_net_tcp.rst of the kernel.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { socketOwner } from "../../../native/index.js";
 import { parseAddress } from "./address.js";
 
 interface SocketLine {
@@ -53,7 +54,7 @@ function* lines(kind: "tcp" | "udp"): Generator<SocketLine> {
 }
 
 /** An end of a connection as /proc prints it, in the IPv4 and the IPv6 table. */
-function printed(end: { address: Uint8Array; port: number }, table: "tcp" | "tcp6"): string {
+function printed(end: End, table: "tcp" | "tcp6"): string {
 	const mapped = Buffer.alloc(16);
 	mapped.fill(0xff, 10, 12);
 	mapped.set(end.address, 16 - end.address.length);
@@ -62,14 +63,29 @@ function printed(end: { address: Uint8Array; port: number }, table: "tcp" | "tcp
 	return `${hex(bytes.swap32())}:${end.port.toString(16).padStart(4, "0")}`.toUpperCase();
 }
 
+export interface End {
+	address: Uint8Array;
+	port: number;
+}
+
 /**
  * uid of the local socket at `peer` that is connected to `own`; undefined when there is none (the peer is on
- * another machine, or gone). Runs at every accept, so the tables are searched, not parsed.
+ * another machine, or gone). Runs at every accept: the kernel is asked for this one, and its whole table, which takes
+ * it milliseconds, is only read where it does not answer that.
  */
-export function connectionOwner(
-	peer: { address: Uint8Array; port: number },
-	own: { address: Uint8Array; port: number },
-): number | undefined {
+export function connectionOwner(peer: End, own: End): number | undefined {
+	// Link-local (fe80::/10): one address may be on several interfaces, which the question would have to name.
+	if (peer.address.length === 16 && peer.address[0] === 0xfe && (peer.address[1] & 0xc0) === 0x80)
+		return ownerInTable(peer, own);
+	try {
+		return socketOwner(peer.address, peer.port, own.address, own.port);
+	} catch {
+		return ownerInTable(peer, own);
+	}
+}
+
+/** The same from /proc/net/tcp{,6}. */
+export function ownerInTable(peer: End, own: End): number | undefined {
 	for (const table of ["tcp", "tcp6"] as const) {
 		if (table === "tcp" && peer.address.length !== 4) continue;
 		const text = readTable(table);

@@ -28,6 +28,8 @@ export interface Service {
 	readonly replays: ReplayCache;
 	readonly stats: NfsStats;
 	readonly log: (line: string) => void;
+	/** Some export admits the peer, so what it asks for is worth resources. */
+	knows(peer: Peer): boolean;
 	/** a connection is gone, named by its peer */
 	left?(peer: object): void;
 }
