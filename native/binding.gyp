@@ -16,6 +16,7 @@
 				"src/jobs.cc",
 				"src/lane.cc",
 				"src/record.cc",
+				"src/seal.cc",
 				"src/sys.cc"
 			],
 			"defines": ["NAPI_VERSION=9", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NODE_ADDON_API_DISABLE_DEPRECATED"],
