@@ -65,7 +65,9 @@ export class RepositoryError extends Error {
 			| "SOURCE"
 			| "INTERRUPTED"
 			| "IO"
-			| "ENCRYPTED",
+			| "ENCRYPTED"
+			| "WRONG_KEY"
+			| "UNSUPPORTED",
 		message: string,
 		options?: ErrorOptions,
 	) {
@@ -98,6 +100,8 @@ export interface BackupRequest {
 	now: () => Date;
 	progress?: (p: Progress) => void;
 	signal?: AbortSignal;
+	/** "none", "lz4", "zstd" or "zstd:LEVEL"; default: the repository's */
+	compression?: string;
 }
 
 export interface CheckFault {
@@ -135,7 +139,12 @@ export interface OpenOptions {
 	cache?: BlockCacheLike;
 	/** native read threads of this repository; default 4 */
 	readThreads?: number;
+	/** what opens an encrypted repository; never asked for a plain one */
+	key?: KeySource;
 }
+
+/** A passphrase (asked for only when it is needed) or recovery key as typed, or the master key that one of them unwrapped. */
+export type KeySource = { passphrase: () => Buffer | Promise<Buffer> } | { master: Buffer };
 
 /** The shared decoded-block cache (repository/cache.ts makes it): created once per process. */
 export interface BlockCacheLike {

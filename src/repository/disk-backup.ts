@@ -97,7 +97,7 @@ class DiskRun {
 		this.#source = source;
 		this.#context = context;
 		const blocks = blockCount(source.image.size, context.blockSize);
-		this.#builder = new MapBuilder(blocks, (page) => this.#pages.push(page));
+		this.#builder = new MapBuilder(blocks, context.writer.keyring, (page) => this.#pages.push(page));
 		this.#result = { name: source.name, size: source.image.size, read: 0, new: 0, stored: 0 };
 	}
 
@@ -131,7 +131,7 @@ class DiskRun {
 			const { lane, blockSize, writer } = this.#context;
 			await this.#read(chunk, buffer);
 			const data = buffer.subarray(0, chunk.length);
-			const hashed = await lane.hashBlocks(data, blockSize);
+			const hashed = await lane.hashBlocks(data, blockSize, writer.keyring.identityKey);
 			await before;
 			if (this.failed !== undefined) return;
 			const { chosen, entries } = await this.#lookUp(chunk, hashed);

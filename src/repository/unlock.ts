@@ -1,0 +1,51 @@
+/** From a passphrase to the master key: tells a wrong passphrase from damaged key files. */
+import type { Config } from "./config.js";
+import { FEATURE } from "./config.js";
+import { type KeySource, RepositoryError } from "./contract.js";
+import { type KeyFile, readKeyFiles, unwrapMasterKey } from "./key-file.js";
+import { Keyring, MASTER_KEY_BYTES } from "./keyring.js";
+import { keyName } from "./layout.js";
+import type { Store } from "./store.js";
+
+export interface Unlocked {
+	master: Buffer;
+	/** the key that opened it */
+	file: KeyFile;
+}
+
+/** Rejects with RepositoryError WRONG_KEY or DAMAGED. */
+export const unlock = async (store: Store, repository: string, secret: Buffer): Promise<Unlocked> => {
+	const { good, bad } = await readKeyFiles(store);
+	for (const file of good) {
+		const master = await unwrapMasterKey(file, secret, repository);
+		if (master !== undefined) return { master, file };
+	}
+	const [damaged] = bad;
+	const remedy = "restore it from a copy of the repository, or use another passphrase or the recovery key";
+	if (good.length === 0)
+		throw new RepositoryError(
+			"DAMAGED",
+			damaged === undefined
+				? `${store.place}/keys is empty: without its keys nobody can open the repository; restore them from a copy`
+				: `${store.place}/${keyName(damaged[0])} is damaged (${damaged[1]}): ${remedy}`,
+		);
+	const hint = damaged && `; ${keyName(damaged[0])} is damaged and may be the one it opens: ${remedy}`;
+	throw new RepositoryError(
+		"WRONG_KEY",
+		`wrong passphrase: it opens none of the ${good.length} keys of ${store.place}${hint ?? ""}`,
+	);
+};
+
+/** The keyring of a repository that is being opened. */
+export const openKeyring = async (store: Store, config: Config, source: KeySource | undefined): Promise<Keyring> => {
+	if (!config.features.incompatible.includes(FEATURE.encryption)) return new Keyring(config.id);
+	if (source === undefined)
+		throw new RepositoryError(
+			"ENCRYPTED",
+			`${store.place} is encrypted: give --key-file FILE, or set SPRINGBACK_PASSPHRASE or SPRINGBACK_PASSPHRASE_FILE`,
+		);
+	if ("passphrase" in source)
+		return new Keyring(config.id, (await unlock(store, config.id, await source.passphrase())).master);
+	if (source.master.length !== MASTER_KEY_BYTES) throw new RangeError("a master key has 32 bytes");
+	return new Keyring(config.id, source.master);
+};
