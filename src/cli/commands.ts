@@ -12,6 +12,7 @@ export const COMMANDS = {
 	finish: () => import("./commands/finish.js"),
 	export: () => import("./commands/export.js"),
 	check: () => import("./commands/check.js"),
+	key: () => import("./commands/key.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;
 

@@ -143,8 +143,13 @@ export interface OpenOptions {
 	key?: KeySource;
 }
 
-/** A passphrase (asked for only when it is needed) or recovery key as typed, or the master key that one of them unwrapped. */
-export type KeySource = { passphrase: () => Buffer | Promise<Buffer> } | { master: Buffer };
+/**
+ * A passphrase or recovery key as typed, asked for only when it is needed; or the master key that one of them
+ * unwrapped, by repository id.
+ */
+export type KeySource =
+	| { passphrase: () => Buffer | Promise<Buffer> }
+	| { masterOf: (repository: string) => Buffer | undefined };
 
 /** The shared decoded-block cache (repository/cache.ts makes it): created once per process. */
 export interface BlockCacheLike {

@@ -11,3 +11,4 @@ export {
 	type OpenRepositoryOptions,
 	openRepository,
 } from "./open.js";
+export { unlockRepository } from "./unlock.js";

@@ -50,6 +50,8 @@ export interface OpenRepositoryOptions extends OpenOptions {
 }
 
 export interface InitResult {
+	/** 32 hex digits */
+	id: string;
 	/** of an encrypted repository: shown once, kept nowhere */
 	recoveryKey?: string;
 }
@@ -99,7 +101,7 @@ export const initRepository = async (path: string, options: InitOptions = {}): P
 				recoveryKey = await makeKeys(store, config, options.passphrase);
 			}
 			await store.put(CONFIG, Buffer.from(encodeConfig(config)));
-			return { recoveryKey };
+			return { id: config.id, recoveryKey };
 		} finally {
 			await store.close();
 		}

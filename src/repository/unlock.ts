@@ -1,10 +1,14 @@
 /** From a passphrase to the master key: tells a wrong passphrase from damaged key files. */
-import type { Config } from "./config.js";
-import { FEATURE } from "./config.js";
+import { randomBytes } from "node:crypto";
+import { resolve } from "node:path";
+import { type Config, decodeConfig, FEATURE } from "./config.js";
 import { type KeySource, RepositoryError } from "./contract.js";
+import { storeError } from "./errors.js";
+import { FileStore } from "./file-store.js";
 import { type KeyFile, readKeyFiles, unwrapMasterKey } from "./key-file.js";
 import { Keyring, MASTER_KEY_BYTES } from "./keyring.js";
 import { keyName } from "./layout.js";
+import { readConfig } from "./read-config.js";
 import type { Store } from "./store.js";
 
 export interface Unlocked {
@@ -36,16 +40,39 @@ export const unlock = async (store: Store, repository: string, secret: Buffer): 
 	);
 };
 
+const needsKey = (config: Config): boolean => config.features.incompatible.includes(FEATURE.encryption);
+
 /** The keyring of a repository that is being opened. */
-export const openKeyring = async (store: Store, config: Config, source: KeySource | undefined): Promise<Keyring> => {
-	if (!config.features.incompatible.includes(FEATURE.encryption)) return new Keyring(config.id);
-	if (source === undefined)
+export const openKeyring = async (store: Store, config: Config, source: KeySource | undefined): Promise<Keyring> =>
+	needsKey(config) ? new Keyring(config.id, await masterOf(store, config, source)) : new Keyring(config.id);
+
+const masterOf = async (store: Store, config: Config, source: KeySource | undefined): Promise<Buffer> => {
+	if (source !== undefined && "passphrase" in source)
+		return (await unlock(store, config.id, await source.passphrase())).master;
+	const master = source?.masterOf(config.id);
+	if (master === undefined)
 		throw new RepositoryError(
 			"ENCRYPTED",
 			`${store.place} is encrypted: give --key-file FILE, or set SPRINGBACK_PASSPHRASE or SPRINGBACK_PASSPHRASE_FILE`,
 		);
-	if ("passphrase" in source)
-		return new Keyring(config.id, (await unlock(store, config.id, await source.passphrase())).master);
-	if (source.master.length !== MASTER_KEY_BYTES) throw new RangeError("a master key has 32 bytes");
-	return new Keyring(config.id, source.master);
+	if (master.length !== MASTER_KEY_BYTES) throw new RangeError("a master key has 32 bytes");
+	return master;
+};
+
+/** The master key of an encrypted repository, for the process that will open it; undefined of a plain one. */
+export const unlockRepository = async (
+	path: string,
+	source: KeySource | undefined,
+): Promise<{ repository: string; master: Buffer } | undefined> => {
+	const place = resolve(path);
+	const config = decodeConfig(readConfig(place), place);
+	if (!needsKey(config)) return undefined;
+	const store = new FileStore(place, randomBytes, 1);
+	try {
+		return { repository: config.id, master: await masterOf(store, config, source) };
+	} catch (error) {
+		throw storeError(error, place, "opening the repository");
+	} finally {
+		await store.close();
+	}
 };

@@ -1,11 +1,11 @@
 /** springback backup */
 import { backup } from "../../backup/index.js";
-import { checkVmName, openRepository } from "../../repository/index.js";
+import { checkVmName } from "../../repository/index.js";
 import type { Command } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
+import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
-import { repositoryPath } from "../places.js";
-import { positionals, text, texts } from "../values.js";
+import { compressionOption, positionals, text, texts } from "../values.js";
 
 const command: Command = {
 	summary: "makes a restore point of a VM from disk images or NBD exports",
@@ -14,19 +14,22 @@ const command: Command = {
   --disk SRC     raw, qcow2 or vmdk file (by extension, or raw:PATH, qcow2:PATH, vmdk:PATH), nbd://… or
                  nbd+unix:///…; repeat for each disk, in order; names are disk0, disk1, … unless given
   --config FILE  the VM's .vmx or libvirt domain XML; without it the firmware is guessed from the first disk
+  --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
-	options: { disk: { type: "string", multiple: true }, config: { type: "string" } },
+	options: { disk: { type: "string", multiple: true }, config: { type: "string" }, compression: { type: "string" } },
 	async run(context) {
 		const [vm] = positionals(context, ["VM"]);
 		const disks = texts(context, "disk");
 		refuseVmName(vm);
-		const repository = await openRepository(repositoryPath(context));
+		const compression = compressionOption(context);
+		const repository = await openNamed(context);
 		const bar = context.out.progress("backup");
 		try {
 			const { notes, ...report } = await backup(repository, {
 				vm,
 				disks,
 				config: text(context, "config"),
+				compression,
 				progress: (p) => bar.update(p),
 				signal: context.signal,
 			});
