@@ -18,7 +18,7 @@ export function openNamed(context: Context): Promise<Repository> {
 /** Undefined: none was given and nobody can be asked. */
 export function keySource(context: Context, ask = true): KeySource | undefined {
 	const given = givenPassphrase(context);
-	if (given !== undefined) return { passphrase: () => given() };
+	if (given !== undefined) return { passphrase: given, expected: true };
 	return ask && canAsk() ? { passphrase: () => askSecret("Passphrase: ") } : undefined;
 }
 

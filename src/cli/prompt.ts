@@ -6,10 +6,10 @@ export const canAsk = (): boolean => process.stdin.isTTY === true && process.std
 
 /** What was typed, without the end of line; rejects with code INTERRUPTED after Ctrl-C or the end of input. */
 export function askSecret(question: string): Promise<Buffer> {
-	process.stderr.write(question);
-	// The line editor echoes into nothing.
+	// The line editor echoes into nothing; it also turns off the terminal's echo, so the question comes after it.
 	const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
 	const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
+	process.stderr.write(question);
 	return new Promise((resolve, reject) => {
 		const stopped = () => {
 			process.stderr.write("\n");

@@ -148,7 +148,11 @@ export interface OpenOptions {
  * unwrapped, by repository id.
  */
 export type KeySource =
-	| { passphrase: () => Buffer | Promise<Buffer> }
+	| {
+			passphrase: () => Buffer | Promise<Buffer>;
+			/** the user gave it for this repository: one that is not encrypted (any more) is then refused */
+			expected?: boolean;
+	  }
 	| { masterOf: (repository: string) => Buffer | undefined };
 
 /** The shared decoded-block cache (repository/cache.ts makes it): created once per process. */

@@ -7,6 +7,13 @@ import { CODEC, isId, keyName, newId, TYPE } from "./layout.js";
 import { type KeyKind, secretFor } from "./passphrase.js";
 import type { Store } from "./store.js";
 
+/** RFC 7914: CPU and memory cost, block size, parallelization */
+export interface ScryptCost {
+	N: number;
+	r: number;
+	p: number;
+}
+
 export interface KeyFile {
 	version: 1;
 	/** 32 hex digits: the file's name */
@@ -14,8 +21,7 @@ export interface KeyFile {
 	kind: KeyKind;
 	/** UTC, seconds precision */
 	created: string;
-	/** RFC 7914 */
-	scrypt: { N: number; r: number; p: number };
+	scrypt: ScryptCost;
 	/** hex; `wrapped` ends with the tag */
 	salt: string;
 	nonce: string;
@@ -23,7 +29,7 @@ export interface KeyFile {
 }
 
 /** 128 MiB and about half a second for each guess. */
-const COST = { N: 2 ** 17, r: 8, p: 1 };
+export const SCRYPT_COST: ScryptCost = { N: 2 ** 17, r: 8, p: 1 };
 /** Most memory that a key file may make us use, bytes. */
 const MEMORY_MAX = 1024 * 1024 * 1024;
 const KEY_FILE_MAX_BYTES = 64 * 1024;
@@ -38,10 +44,11 @@ export const wrapMasterKey = async (
 	kind: KeyKind,
 	repository: string,
 	created: string,
+	cost: ScryptCost,
 ): Promise<KeyFile> => {
 	const salt = randomBytes(32).toString("hex");
 	const nonce = randomBytes(NONCE_BYTES).toString("hex");
-	const file: KeyFile = { version: 1, id: newId(randomBytes), kind, created, scrypt: COST, salt, nonce, wrapped: "" };
+	const file: KeyFile = { version: 1, id: newId(randomBytes), kind, created, scrypt: cost, salt, nonce, wrapped: "" };
 	const cipher = createCipheriv(CIPHER, await derive(file, secretFor(kind, secret)!), Buffer.from(nonce, "hex"));
 	cipher.setAAD(boundTo(file, repository));
 	file.wrapped = Buffer.concat([cipher.update(master), cipher.final(), cipher.getAuthTag()]).toString("hex");

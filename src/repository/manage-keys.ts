@@ -8,7 +8,7 @@ import { type Config, decodeConfig, FEATURE } from "./config.js";
 import { RepositoryError } from "./contract.js";
 import { storeError } from "./errors.js";
 import { FileStore } from "./file-store.js";
-import { encodeKeyFile, type KeyFile, readKeyFiles, wrapMasterKey } from "./key-file.js";
+import { encodeKeyFile, type KeyFile, readKeyFiles, SCRYPT_COST, type ScryptCost, wrapMasterKey } from "./key-file.js";
 import { MASTER_KEY_BYTES } from "./keyring.js";
 import { keyName, LOCK_BYTE, LOCK_REPOSITORY } from "./layout.js";
 import { type KeyKind, newRecoveryKey } from "./passphrase.js";
@@ -25,13 +25,18 @@ export interface KeyInfo {
 }
 
 /** The keys of a repository that is being made: a passphrase and a recovery key, which is returned. */
-export const makeKeys = async (store: Store, config: Config, passphrase: Buffer): Promise<string> => {
+export const makeKeys = async (
+	store: Store,
+	config: Config,
+	passphrase: Buffer,
+	cost: ScryptCost = SCRYPT_COST,
+): Promise<string> => {
 	// Keys of an `init` that was cut short wrap a master key that nothing was encrypted with.
 	for (const name of store.list("keys")) await store.remove(`keys/${name}`);
 	const master = randomBytes(MASTER_KEY_BYTES);
 	const recoveryKey = newRecoveryKey();
-	await put(store, await wrapMasterKey(master, passphrase, "passphrase", config.id, config.created));
-	await put(store, await wrapMasterKey(master, Buffer.from(recoveryKey), "recovery", config.id, config.created));
+	await put(store, await wrapMasterKey(master, passphrase, "passphrase", config.id, config.created, cost));
+	await put(store, await wrapMasterKey(master, Buffer.from(recoveryKey), "recovery", config.id, config.created, cost));
 	return recoveryKey;
 };
 
@@ -39,16 +44,25 @@ const put = (store: Store, file: KeyFile): Promise<void> => store.put(keyName(fi
 
 const infoOf = ({ id, kind, created }: KeyFile): KeyInfo => ({ id, kind, created });
 
+export interface KeyManagerOptions {
+	/** injected clock */
+	now?: () => Date;
+	/** of keys that are made; what opens them is in their files */
+	scrypt?: ScryptCost;
+}
+
 export class KeyManager {
 	readonly #config: Config;
 	readonly #store: FileStore;
 	readonly #now: () => Date;
+	readonly #cost: ScryptCost;
 
 	/** Throws RepositoryError as openRepository does, and UNSUPPORTED when the repository is not encrypted. */
-	constructor(path: string, now: () => Date = () => new Date()) {
+	constructor(path: string, options: KeyManagerOptions = {}) {
 		const place = resolve(path);
 		this.#config = decodeConfig(readConfig(place), place);
-		this.#now = now;
+		this.#now = options.now ?? (() => new Date());
+		this.#cost = options.scrypt ?? SCRYPT_COST;
 		if (!this.encrypted)
 			throw new RepositoryError("UNSUPPORTED", `${place} is not encrypted: it has no keys (init --encrypt makes some)`);
 		this.#store = new FileStore(place, randomBytes, 1);
@@ -114,7 +128,7 @@ export class KeyManager {
 
 	async #add({ master }: Unlocked, secret: Buffer, kind: KeyKind): Promise<KeyInfo> {
 		const created = secondsText(this.#now().getTime());
-		const file = await wrapMasterKey(master, secret, kind, this.#config.id, created);
+		const file = await wrapMasterKey(master, secret, kind, this.#config.id, created, this.#cost);
 		await put(this.#store, file);
 		return infoOf(file);
 	}

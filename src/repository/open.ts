@@ -9,6 +9,7 @@ import { type Config, decodeConfig, encodeConfig, FEATURE } from "./config.js";
 import { type OpenOptions, type Repository, RepositoryError } from "./contract.js";
 import { codeOf, storeError } from "./errors.js";
 import { FileStore } from "./file-store.js";
+import type { ScryptCost } from "./key-file.js";
 import {
 	BLOCK_SIZES,
 	CHECKPOINT_RECORDS,
@@ -37,6 +38,8 @@ export interface InitOptions {
 	compression?: string;
 	/** encrypts, and is the first passphrase */
 	passphrase?: Buffer;
+	/** of the first keys; default: about half a second for each guess */
+	scrypt?: ScryptCost;
 	/** injected clock and randomness */
 	now?: () => Date;
 	random?: Random;
@@ -98,7 +101,7 @@ export const initRepository = async (path: string, options: InitOptions = {}): P
 			let recoveryKey: string | undefined;
 			if (options.passphrase !== undefined) {
 				config.features.incompatible.push(FEATURE.encryption);
-				recoveryKey = await makeKeys(store, config, options.passphrase);
+				recoveryKey = await makeKeys(store, config, options.passphrase, options.scrypt);
 			}
 			await store.put(CONFIG, Buffer.from(encodeConfig(config)));
 			return { id: config.id, recoveryKey };

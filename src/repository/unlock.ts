@@ -7,7 +7,7 @@ import { storeError } from "./errors.js";
 import { FileStore } from "./file-store.js";
 import { type KeyFile, readKeyFiles, unwrapMasterKey } from "./key-file.js";
 import { Keyring, MASTER_KEY_BYTES } from "./keyring.js";
-import { keyName } from "./layout.js";
+import { isId, keyName } from "./layout.js";
 import { readConfig } from "./read-config.js";
 import type { Store } from "./store.js";
 
@@ -44,7 +44,24 @@ const needsKey = (config: Config): boolean => config.features.incompatible.inclu
 
 /** The keyring of a repository that is being opened. */
 export const openKeyring = async (store: Store, config: Config, source: KeySource | undefined): Promise<Keyring> =>
-	needsKey(config) ? new Keyring(config.id, await masterOf(store, config, source)) : new Keyring(config.id);
+	needsKey(config)
+		? new Keyring(config.id, await masterOf(store, config, source))
+		: new Keyring(refuseDowngrade(store, config, source).id);
+
+/** Who can write springback.json could make us write plain data beside the encrypted: what we know otherwise counts. */
+const refuseDowngrade = (store: Store, config: Config, source: KeySource | undefined): Config => {
+	if (store.list("keys").some(isId))
+		throw new RepositoryError(
+			"DAMAGED",
+			`${store.place} has keys, but its springback.json says that it is not encrypted: restore that file from a copy`,
+		);
+	if (source !== undefined && "passphrase" in source && source.expected === true)
+		throw new RepositoryError(
+			"UNSUPPORTED",
+			`${store.place} is not encrypted, but a passphrase was given for it: is it the right repository? Give none if it is`,
+		);
+	return config;
+};
 
 const masterOf = async (store: Store, config: Config, source: KeySource | undefined): Promise<Buffer> => {
 	if (source !== undefined && "passphrase" in source)
@@ -66,9 +83,12 @@ export const unlockRepository = async (
 ): Promise<{ repository: string; master: Buffer } | undefined> => {
 	const place = resolve(path);
 	const config = decodeConfig(readConfig(place), place);
-	if (!needsKey(config)) return undefined;
 	const store = new FileStore(place, randomBytes, 1);
 	try {
+		if (!needsKey(config)) {
+			refuseDowngrade(store, config, source);
+			return undefined;
+		}
 		return { repository: config.id, master: await masterOf(store, config, source) };
 	} catch (error) {
 		throw storeError(error, place, "opening the repository");
