@@ -16,8 +16,8 @@ export interface StoreRead {
 	rawLength: number;
 	target: Uint8Array;
 	targetOffset: number;
-	/** what the record is encrypted with, as native RecordRead has it */
-	seal?: Uint8Array;
+	/** what the record is encrypted with, as native RecordRead has it: PackSeals.of(pack); undefined in a plain repository */
+	seal: Uint8Array | undefined;
 }
 
 /** A file that is being written and has no name yet. */
