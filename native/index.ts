@@ -94,6 +94,8 @@ export interface RecordRead {
 	/** where the plain bytes go */
 	target: Uint8Array;
 	targetOffset: number;
+	/** the record must be encrypted with this: key (32 bytes), repository id (16), pack or point id (16) */
+	seal?: Uint8Array;
 }
 
 /** Per record: "ok", or why it must not be served. */
@@ -107,10 +109,12 @@ export type RecordStatus =
 	| "identity"
 	| "decode"
 	| "encrypted"
+	| "plain"
+	| "tag"
 	| `E${string}`;
 
 export interface HashedBlocks {
-	/** 32 bytes per block: SHA-256 of the plain block; zeros where `zero` is 1 (not computed) */
+	/** 32 bytes per block: SHA-256 of the plain block, or HMAC-SHA-256 under a key; zeros where `zero` is 1 (not computed) */
 	identities: Buffer;
 	/** 1 where the block is all zero bytes */
 	zero: Uint8Array;
@@ -142,12 +146,13 @@ export interface Lane {
 	fsyncDirectory(path: string): Promise<void>;
 	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
 	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
-	/** Zero detection, then SHA-256, of consecutive blocks; the last may be short. */
-	hashBlocks(data: Uint8Array, blockSize: number): Promise<HashedBlocks>;
+	/** Zero detection, then SHA-256 (HMAC-SHA-256 with a `key` of 32 bytes), of consecutive blocks; the last may be short. */
+	hashBlocks(data: Uint8Array, blockSize: number, key?: Uint8Array): Promise<HashedBlocks>;
 	/**
 	 * Compresses and frames the chosen blocks of `data` as records of `type`. `chosen` holds block numbers;
 	 * identities as from hashBlocks (32 bytes per block of `data`). codec: 0 raw, 1 LZ4, 2 zstd; a block that
-	 * does not shrink is stored raw.
+	 * does not shrink is stored raw, for zstd after a cheap probe. `level` is zstd's, 1 to 19, default 3. With
+	 * `tagRoom` the records are not whole yet: `sealRecords` must encrypt them.
 	 */
 	encodeRecords(
 		data: Uint8Array,
@@ -156,7 +161,14 @@ export interface Lane {
 		identities: Uint8Array,
 		type: number,
 		codec: number,
+		level?: number,
+		tagRoom?: boolean,
 	): Promise<EncodedRecords>;
+	/**
+	 * Encrypts, in place and once, records that were encoded with room for a tag: AES-256-GCM (docs/format.md, 11).
+	 * `position` is where the first one will lie in its file; `seal` as in RecordRead.
+	 */
+	sealRecords(bytes: Uint8Array, lengths: Uint32Array, position: number, seal: Uint8Array): Promise<void>;
 	/** Waits for the jobs in flight, then ends the threads. Later jobs are rejected with `code: "ECLOSED"`. */
 	close(): Promise<void>;
 }
@@ -220,8 +232,22 @@ interface Addon {
 	isZero(data: Uint8Array): boolean;
 	lz4Compress(data: Uint8Array, target: Uint8Array): number;
 	lz4Decompress(data: Uint8Array, target: Uint8Array): number;
-	encodeRecord(data: Uint8Array, identity: Uint8Array, type: number, codec: number): Buffer;
-	decodeRecord(record: Uint8Array, identity: Uint8Array | null, type: number): Buffer;
+	encodeRecord(
+		data: Uint8Array,
+		identity: Uint8Array,
+		type: number,
+		codec: number,
+		level?: number,
+		tagRoom?: boolean,
+	): Buffer;
+	sealRecords(bytes: Uint8Array, lengths: Uint32Array, position: number, seal: Uint8Array): void;
+	decodeRecord(
+		record: Uint8Array,
+		identity: Uint8Array | null,
+		type: number,
+		seal?: Uint8Array,
+		position?: number,
+	): Buffer;
 	socketOwner(
 		localAddress: Uint8Array,
 		localPort: number,
@@ -245,11 +271,28 @@ export const lz4Compress = (data: Uint8Array, target: Uint8Array): number => add
 /** LZ4 block format; returns bytes written; throws `code: "EDECODE"` on malformed input. */
 export const lz4Decompress = (data: Uint8Array, target: Uint8Array): number => addon.lz4Decompress(data, target);
 /** One record, header and payload (docs/format.md, "Record"), made synchronously: for pages and small objects. */
-export const encodeRecord = (data: Uint8Array, identity: Uint8Array, type: number, codec: number): Buffer =>
-	addon.encodeRecord(data, identity, type, codec);
-/** Verifies and decodes one record; throws an Error whose `code` is "ERECORD" and `reason` a RecordStatus. */
-export const decodeRecord = (record: Uint8Array, identity: Uint8Array | null, type: number): Buffer =>
-	addon.decodeRecord(record, identity, type);
+export const encodeRecord = (
+	data: Uint8Array,
+	identity: Uint8Array,
+	type: number,
+	codec: number,
+	level?: number,
+	tagRoom?: boolean,
+): Buffer => addon.encodeRecord(data, identity, type, codec, level, tagRoom);
+/** As Lane.sealRecords, synchronously. */
+export const sealRecords = (bytes: Uint8Array, lengths: Uint32Array, position: number, seal: Uint8Array): void =>
+	addon.sealRecords(bytes, lengths, position, seal);
+/**
+ * Verifies and decodes one record, encrypted with `seal` at `position` of its file where that is given; throws an
+ * Error whose `code` is "ERECORD" and `reason` a RecordStatus.
+ */
+export const decodeRecord = (
+	record: Uint8Array,
+	identity: Uint8Array | null,
+	type: number,
+	seal?: Uint8Array,
+	position?: number,
+): Buffer => addon.decodeRecord(record, identity, type, seal, position);
 
 /**
  * uid of the TCP socket of this machine with these two ends, addresses of 4 or 16 bytes; undefined when there is none,

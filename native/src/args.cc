@@ -4,6 +4,8 @@
 #include <climits>
 #include <cmath>
 
+#include "codec.h"
+
 namespace args {
 
 namespace {
@@ -51,6 +53,38 @@ Bytes identity(Napi::Value value, const char* name) {
 	const Bytes view = bytes(value, name);
 	if (view.size != 32) throwRange(value.Env(), std::string(name) + " must have 32 bytes");
 	return view;
+}
+
+Bytes seal(Napi::Value value) {
+	const Bytes view = bytes(value, "seal");
+	if (view.size != seal::kSealSize) throwRange(value.Env(), "seal must have 64 bytes");
+	return view;
+}
+
+record::Encoding encoding(Napi::Value codec, Napi::Value level, Napi::Value tagRoom) {
+	record::Encoding result{};
+	result.codec = static_cast<uint8_t>(integer(codec, "codec", codec::kLast));
+	result.level = static_cast<int>(integerOr(level, "level", codec::kDefaultLevel, codec::kMaxLevel));
+	if (result.level == 0) throwRange(codec.Env(), "level must be at least 1");
+	result.tagRoom = !tagRoom.IsUndefined() && boolean(tagRoom, "tagRoom");
+	return result;
+}
+
+std::vector<uint32_t> sealedLengths(Napi::Value value, size_t size) {
+	if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+		throwType(value.Env(), "lengths must be a Uint32Array");
+	}
+	const auto list = value.As<Napi::Uint32Array>();
+	// Copied: checked numbers must not change under a job.
+	std::vector<uint32_t> lengths(list.Data(), list.Data() + list.ElementLength());
+	uint64_t sum = 0;
+	for (const uint32_t length : lengths) {
+		if (length < record::roomFor(0)) throwRange(value.Env(), "a record has no room for its tag");
+		if (length > record::roomFor(record::kMaxRawLength)) throwRange(value.Env(), "a record is too long");
+		sum += length;
+	}
+	if (sum != size) throwRange(value.Env(), "lengths must add up to the bytes given");
+	return lengths;
 }
 
 uint64_t integer(Napi::Value value, const char* name, uint64_t max) {

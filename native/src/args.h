@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "errors.h"
+#include "record.h"
 
 namespace args {
 
@@ -28,6 +30,12 @@ void check(Napi::Env env, const Failure& failure);
 Bytes bytes(Napi::Value value, const char* name);
 /** Exactly 32 bytes. */
 Bytes identity(Napi::Value value, const char* name);
+/** Exactly 64 bytes: key, repository, file (seal.h). */
+Bytes seal(Napi::Value value);
+/** codec, level, room for a tag: three arguments that go together; level and room may be left out. */
+record::Encoding encoding(Napi::Value codec, Napi::Value level, Napi::Value tagRoom);
+/** Lengths of sealed records that lie back to back in `size` bytes, checked. */
+std::vector<uint32_t> sealedLengths(Napi::Value value, size_t size);
 uint64_t integer(Napi::Value value, const char* name, uint64_t max = kMaxSafe);
 /** Absent (undefined) gives `fallback`. */
 uint64_t integerOr(Napi::Value value, const char* name, uint64_t fallback, uint64_t max = kMaxSafe);

@@ -21,11 +21,11 @@ using Info = Napi::CallbackInfo;
 constexpr uint64_t kMaxThreads = 64;
 constexpr uint64_t kModeBits = 07777;
 /** Longest stored record that readRecords will try to read: a full header and incompressible data. */
-constexpr uint64_t kMaxRecord = record::kHeaderSize + record::kMaxRawLength;
+constexpr uint64_t kMaxRecord = record::roomFor(record::kMaxRawLength);
 
-enum Key { kFd, kPosition, kLength, kIdentity, kType, kRawLength, kTarget, kTargetOffset, kKeys };
+enum Key { kFd, kPosition, kLength, kIdentity, kType, kRawLength, kTarget, kTargetOffset, kSeal, kKeys };
 constexpr const char* kKeyNames[kKeys] = {
-	"fd", "position", "length", "identity", "type", "rawLength", "target", "targetOffset"};
+	"fd", "position", "length", "identity", "type", "rawLength", "target", "targetOffset", "seal"};
 
 /** What the environment's lanes share. */
 struct Shared {
@@ -52,6 +52,7 @@ public:
 				InstanceMethod<&LaneObject::readRecords>("readRecords"),
 				InstanceMethod<&LaneObject::hashBlocks>("hashBlocks"),
 				InstanceMethod<&LaneObject::encodeRecords>("encodeRecords"),
+				InstanceMethod<&LaneObject::sealRecords>("sealRecords"),
 				InstanceMethod<&LaneObject::close>("close"),
 			});
 	}
@@ -168,6 +169,8 @@ private:
 			args::throwRange(env, "targetOffset + rawLength is beyond the end of target");
 		}
 		read.target = target.data + offset;
+		read.sealed = !field[kSeal].IsUndefined();
+		if (read.sealed) memcpy(read.seal, args::seal(field[kSeal]).data, sizeof(read.seal));
 	}
 
 	static size_t blockSizeOf(const Napi::Value& value) {
@@ -179,14 +182,19 @@ private:
 	Napi::Value hashBlocks(const Info& info) {
 		const size_t blockSize = blockSizeOf(info[1]);
 		const args::Bytes data = args::bytes(info[0], "data");
-		return submit(info, std::make_unique<HashBlocksJob>(data.data, data.size, blockSize), info[0]);
+		std::vector<uint8_t> key;
+		if (!info[2].IsUndefined()) {
+			const args::Bytes given = args::identity(info[2], "key");
+			key.assign(given.data, given.data + given.size);
+		}
+		return submit(info, std::make_unique<HashBlocksJob>(data.data, data.size, blockSize, std::move(key)), info[0]);
 	}
 
 	Napi::Value encodeRecords(const Info& info) {
 		const Napi::Env env = info.Env();
 		const size_t blockSize = blockSizeOf(info[1]);
 		const uint8_t type = static_cast<uint8_t>(args::integer(info[4], "type", UINT8_MAX));
-		const uint8_t codec = static_cast<uint8_t>(args::integer(info[5], "codec", codec::kLast));
+		const record::Encoding encoding = args::encoding(info[5], info[6], info[7]);
 		if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
 			args::throwType(env, "chosen must be a Uint32Array");
 		}
@@ -206,7 +214,15 @@ private:
 			if (block >= blocks) args::throwRange(env, "chosen names a block beyond the end of data");
 		}
 		return submit(info, std::make_unique<EncodeRecordsJob>(data.data, data.size, blockSize, std::move(chosen),
-			identities.data, type, codec), kept);
+			identities.data, type, encoding), kept);
+	}
+
+	Napi::Value sealRecords(const Info& info) {
+		const uint64_t position = args::integer(info[2], "position");
+		const args::Bytes bytes = args::bytes(info[0], "bytes");
+		const args::Bytes seal = args::seal(info[3]);
+		std::vector<uint32_t> lengths = args::sealedLengths(info[1], bytes.size);
+		return submit(info, std::make_unique<SealRecordsJob>(bytes.data, std::move(lengths), position, seal.data), info[0]);
 	}
 
 	Napi::Value close(const Info& info) { return Napi::Value(info.Env(), lane->close(info.Env())); }

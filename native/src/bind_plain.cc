@@ -50,7 +50,7 @@ Value lz4Compress(const Info& info) {
 	const args::Bytes data = args::bytes(info[0], "data");
 	const args::Bytes target = args::bytes(info[1], "target");
 	if (data.size > codec::kMaxInput) args::throwRange(info.Env(), "data is too long for LZ4");
-	const size_t written = codec::compress(codec::kLz4, data.data, data.size, target.data, target.size);
+	const size_t written = codec::compress(codec::kLz4, 0, data.data, data.size, target.data, target.size);
 	return Napi::Number::New(info.Env(), static_cast<double>(written));
 }
 
@@ -69,11 +69,23 @@ Value encodeRecord(const Info& info) {
 	const args::Bytes data = args::bytes(info[0], "data");
 	const args::Bytes identity = args::identity(info[1], "identity");
 	const uint8_t type = static_cast<uint8_t>(args::integer(info[2], "type", UINT8_MAX));
-	const uint8_t codec = static_cast<uint8_t>(args::integer(info[3], "codec", codec::kLast));
+	const record::Encoding encoding = args::encoding(info[3], info[4], info[5]);
 	if (data.size > record::kMaxRawLength) args::throwRange(info.Env(), "a record holds at most 64 MiB");
-	const auto space = std::make_unique_for_overwrite<uint8_t[]>(record::kHeaderSize + data.size);
-	const size_t length = record::encode(data.data, data.size, identity.data, type, codec, space.get());
+	const auto space = std::make_unique_for_overwrite<uint8_t[]>(record::roomFor(data.size));
+	const size_t length = record::encode(data.data, data.size, identity.data, type, encoding, space.get());
 	return Napi::Buffer<uint8_t>::Copy(info.Env(), space.get(), length);
+}
+
+Value sealRecords(const Info& info) {
+	const uint64_t position = args::integer(info[2], "position");
+	const args::Bytes bytes = args::bytes(info[0], "bytes");
+	const args::Bytes seal = args::seal(info[3]);
+	uint64_t offset = 0;
+	for (const uint32_t length : args::sealedLengths(info[1], bytes.size)) {
+		record::sealRecord(bytes.data + offset, length, seal.data, position + offset);
+		offset += length;
+	}
+	return info.Env().Undefined();
 }
 
 [[noreturn]] void throwRecord(Napi::Env env, record::Status status) {
@@ -85,15 +97,25 @@ Value encodeRecord(const Info& info) {
 
 Value decodeRecord(const Info& info) {
 	const Napi::Env env = info.Env();
+	const bool sealed = !info[3].IsUndefined();
+	const uint64_t position = args::integerOr(info[4], "position", 0);
 	const args::Bytes bytes = args::bytes(info[0], "record");
+	const args::Bytes seal = sealed ? args::seal(info[3]) : args::Bytes{nullptr, 0};
 	const bool any = info[1].IsNull();
 	const args::Bytes identity = any ? args::Bytes{nullptr, 0} : args::identity(info[1], "identity");
 	const uint8_t type = static_cast<uint8_t>(args::integer(info[2], "type", UINT8_MAX));
 	record::Header header;
-	record::Status status = record::verify(bytes.data, bytes.size, identity.data, type, header);
+	record::Status status = record::verify(bytes.data, bytes.size, identity.data, type, sealed, header);
 	if (status != record::Status::ok) throwRecord(env, status);
+	// A copy: what the caller gave stays as it is.
+	std::vector<uint8_t> open;
+	if (sealed) {
+		open.assign(bytes.data, bytes.data + bytes.size);
+		status = record::unseal(open.data(), header, seal.data, position);
+		if (status != record::Status::ok) throwRecord(env, status);
+	}
 	auto result = Napi::Buffer<uint8_t>::New(env, header.rawLength);
-	status = record::decode(bytes.data, header, result.Data());
+	status = record::decode(sealed ? open.data() : bytes.data, header, result.Data());
 	if (status != record::Status::ok) throwRecord(env, status);
 	return result;
 }
@@ -126,5 +148,6 @@ void bindPlain(Napi::Env env, Napi::Object exports) {
 	add("lz4Decompress", lz4Decompress);
 	add("encodeRecord", encodeRecord);
 	add("socketOwner", socketOwner);
+	add("sealRecords", sealRecords);
 	add("decodeRecord", decodeRecord);
 }

@@ -15,7 +15,8 @@ const size_t kMaxInput = LZ4_MAX_INPUT_SIZE;
 
 namespace {
 
-constexpr int kZstdLevel = 3;
+/** Bytes that the probe looks at, taken from all over the data. */
+constexpr size_t kSample = 4096;
 
 struct FreeContext {
 	void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -33,16 +34,29 @@ Context* threadContext(Context* (*create)()) {
 
 }  // namespace
 
-size_t compress(uint8_t codec, const uint8_t* data, size_t size, uint8_t* out, size_t capacity) {
+size_t compress(uint8_t codec, int level, const uint8_t* data, size_t size, uint8_t* out, size_t capacity) {
 	if (codec == kZstd) {
 		const size_t written =
-			ZSTD_compressCCtx(threadContext(ZSTD_createCCtx), out, capacity, data, size, kZstdLevel);
+			ZSTD_compressCCtx(threadContext(ZSTD_createCCtx), out, capacity, data, size, level);
 		return ZSTD_isError(written) ? 0 : written;
 	}
 	if (size > kMaxInput) return 0;
 	const int room = static_cast<int>(std::min<size_t>(capacity, INT_MAX));
 	return static_cast<size_t>(LZ4_compress_default(reinterpret_cast<const char*>(data), reinterpret_cast<char*>(out),
 		static_cast<int>(size), room));
+}
+
+bool looksRandom(const uint8_t* data, size_t size, uint8_t* out) {
+	if (size < kSample) return false;
+	uint32_t counts[256] = {};
+	const size_t stride = size / kSample;
+	for (size_t i = 0; i < kSample; i++) counts[data[i * stride]]++;
+	uint64_t squares = 0;
+	for (const uint64_t count : counts) squares += count * count;
+	// Even bytes give kSample + kSample^2 / 256; an eighth more is far beyond chance and worth an entropy coder.
+	constexpr uint64_t even = kSample + kSample * kSample / 256;
+	if (squares > even + even / 8) return false;
+	return compress(kLz4, 0, data, size, out, size - size / 64) == 0;
 }
 
 int64_t decompress(uint8_t codec, const uint8_t* data, size_t size, uint8_t* out, size_t capacity) {

@@ -137,9 +137,12 @@ void ReadRecordsJob::readRun(size_t first, size_t end, uint64_t length, uint8_t*
 			read.status = record::Status::length;
 		} else {
 			record::Header header;
-			read.status = record::verify(space + offset, read.length, read.identity, read.type, header);
+			read.status = record::verify(space + offset, read.length, read.identity, read.type, read.sealed, header);
 			if (read.status == record::Status::ok && header.rawLength != read.rawLength) {
 				read.status = record::Status::length;
+			}
+			if (read.status == record::Status::ok && read.sealed) {
+				read.status = record::unseal(space + offset, header, read.seal, read.position);
 			}
 			if (read.status == record::Status::ok) read.status = record::decode(space + offset, header, read.target);
 		}
@@ -173,8 +176,10 @@ Failure HashBlocksJob::run() {
 		const size_t length = std::min(blockSize, size - i * blockSize);
 		if (hash::isZero(block, length)) {
 			zero[i] = 1;
-		} else {
+		} else if (key.empty()) {
 			hash::sha256(block, length, &identities[i * hash::kIdentitySize]);
+		} else {
+			hash::hmacSha256(key.data(), key.size(), block, length, &identities[i * hash::kIdentitySize]);
 		}
 	}
 	return Failure{};
@@ -191,14 +196,14 @@ EncodeRecordsJob::~EncodeRecordsJob() { free(bytes); }
 Failure EncodeRecordsJob::run() {
 	auto lengthOf = [&](uint32_t block) { return std::min(blockSize, size - block * blockSize); };
 	size_t room = 0;
-	for (const uint32_t block : chosen) room += record::kHeaderSize + lengthOf(block);
+	for (const uint32_t block : chosen) room += record::roomFor(lengthOf(block));
 	if (room == 0) return Failure{};
 	bytes = static_cast<uint8_t*>(malloc(room));
 	if (bytes == nullptr) throw std::bad_alloc();
 	lengths.reserve(chosen.size());
 	for (const uint32_t block : chosen) {
 		const size_t length = record::encode(data + block * blockSize, lengthOf(block),
-			identities + block * hash::kIdentitySize, type, codec, bytes + bytesSize);
+			identities + block * hash::kIdentitySize, type, encoding, bytes + bytesSize);
 		lengths.push_back(static_cast<uint32_t>(length));
 		bytesSize += length;
 	}
@@ -217,3 +222,19 @@ napi_value EncodeRecordsJob::result(napi_env env) {
 	}
 	return pair(env, "bytes", buffer, "lengths", typedArray(env, napi_uint32_array, lengths));
 }
+
+SealRecordsJob::SealRecordsJob(uint8_t* data, std::vector<uint32_t> lengths, uint64_t position, const uint8_t* key)
+	: data(data), lengths(std::move(lengths)), position(position) {
+	memcpy(seal, key, sizeof(seal));
+}
+
+Failure SealRecordsJob::run() {
+	uint64_t offset = 0;
+	for (const uint32_t length : lengths) {
+		record::sealRecord(data + offset, length, seal, position + offset);
+		offset += length;
+	}
+	return Failure{};
+}
+
+napi_value SealRecordsJob::result(napi_env env) { return undefined(env); }

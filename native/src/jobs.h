@@ -79,6 +79,9 @@ public:
 		uint8_t type;
 		uint64_t rawLength;
 		uint8_t* target;
+		/** encrypted: with this */
+		bool sealed = false;
+		uint8_t seal[seal::kSealSize];
 		record::Status status = record::Status::cutShort;
 		/** errno of the read; the status does not count then */
 		int error = 0;
@@ -95,7 +98,9 @@ private:
 
 class HashBlocksJob : public Job {
 public:
-	HashBlocksJob(const uint8_t* data, size_t size, size_t blockSize) : data(data), size(size), blockSize(blockSize) {}
+	/** `key` empty: SHA-256; else HMAC-SHA-256 under it. */
+	HashBlocksJob(const uint8_t* data, size_t size, size_t blockSize, std::vector<uint8_t> key)
+		: data(data), size(size), blockSize(blockSize), key(std::move(key)) {}
 	Failure run() override;
 	napi_value result(napi_env env) override;
 
@@ -103,6 +108,7 @@ private:
 	const uint8_t* const data;
 	const size_t size;
 	const size_t blockSize;
+	const std::vector<uint8_t> key;
 	std::vector<uint8_t> identities;
 	std::vector<uint8_t> zero;
 };
@@ -110,9 +116,9 @@ private:
 class EncodeRecordsJob : public Job {
 public:
 	EncodeRecordsJob(const uint8_t* data, size_t size, size_t blockSize, std::vector<uint32_t> chosen,
-		const uint8_t* identities, uint8_t type, uint8_t codec)
+		const uint8_t* identities, uint8_t type, record::Encoding encoding)
 		: data(data), size(size), blockSize(blockSize), chosen(std::move(chosen)), identities(identities), type(type),
-		  codec(codec) {}
+		  encoding(encoding) {}
 	~EncodeRecordsJob() override;
 	Failure run() override;
 	napi_value result(napi_env env) override;
@@ -124,9 +130,23 @@ private:
 	const std::vector<uint32_t> chosen;
 	const uint8_t* const identities;
 	const uint8_t type;
-	const uint8_t codec;
+	const record::Encoding encoding;
 	/** malloc'ed; JavaScript takes it over */
 	uint8_t* bytes = nullptr;
 	size_t bytesSize = 0;
 	std::vector<uint32_t> lengths;
+};
+
+/** Encrypts records that lie back to back, in place. */
+class SealRecordsJob : public Job {
+public:
+	SealRecordsJob(uint8_t* data, std::vector<uint32_t> lengths, uint64_t position, const uint8_t* seal);
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	uint8_t* const data;
+	const std::vector<uint32_t> lengths;
+	const uint64_t position;
+	uint8_t seal[seal::kSealSize];
 };

@@ -51,18 +51,26 @@ const char* statusName(Status status) {
 		case Status::identity: return "identity";
 		case Status::decode: return "decode";
 		case Status::encrypted: return "encrypted";
+		case Status::plain: return "plain";
+		case Status::tag: return "tag";
 	}
 	return "decode";
 }
 
-size_t encode(const uint8_t* data, size_t size, const uint8_t identity[32], uint8_t type, uint8_t codec, uint8_t* out) {
+size_t encode(const uint8_t* data, size_t size, const uint8_t identity[32], uint8_t type, Encoding encoding,
+	uint8_t* out) {
 	size_t stored = 0;
-	if (codec != codec::kRaw && size > 1) stored = codec::compress(codec, data, size, out + kHeaderSize, size - 1);
+	uint8_t codec = encoding.codec;
+	if (codec == codec::kZstd && codec::looksRandom(data, size, out + kHeaderSize)) codec = codec::kRaw;
+	if (codec != codec::kRaw && size > 1) {
+		stored = codec::compress(codec, encoding.level, data, size, out + kHeaderSize, size - 1);
+	}
 	if (stored == 0) {
 		codec = codec::kRaw;
 		stored = size;
 		if (size > 0) memcpy(out + kHeaderSize, data, size);
 	}
+	if (encoding.tagRoom) stored += seal::kTagSize;
 	memcpy(out, kMagic, sizeof(kMagic));
 	out[kTypeAt] = type;
 	out[kCodecAt] = codec;
@@ -71,11 +79,46 @@ size_t encode(const uint8_t* data, size_t size, const uint8_t identity[32], uint
 	store<uint32_t>(out + kRawLengthAt, static_cast<uint32_t>(size));
 	store<uint32_t>(out + kStoredLengthAt, static_cast<uint32_t>(stored));
 	memcpy(out + kIdentityAt, identity, hash::kIdentitySize);
-	store<uint64_t>(out + kChecksumAt, checksum(out, kHeaderSize + stored));
+	if (!encoding.tagRoom) store<uint64_t>(out + kChecksumAt, checksum(out, kHeaderSize + stored));
 	return kHeaderSize + stored;
 }
 
-Status verify(const uint8_t* bytes, size_t size, const uint8_t* identity, uint8_t type, Header& header) {
+namespace {
+
+/** Nonce and associated data of the record at `position` (docs/format.md, 11). */
+struct Binding {
+	static constexpr size_t kIds = seal::kSealSize - seal::kKeySize;
+	static constexpr size_t kFields = kChecksumAt - kTypeAt;
+	uint8_t nonce[seal::kNonceSize] = {};
+	uint8_t aad[kIds + kFields + hash::kIdentitySize];
+
+	Binding(const uint8_t* bytes, const uint8_t* seal, uint64_t position) {
+		store<uint64_t>(nonce, position);
+		memcpy(aad, seal + seal::kKeySize, kIds);
+		memcpy(aad + kIds, bytes + kTypeAt, kFields);
+		memcpy(aad + kIds + kFields, bytes + kIdentityAt, hash::kIdentitySize);
+	}
+};
+
+}  // namespace
+
+void sealRecord(uint8_t* bytes, size_t size, const uint8_t seal[seal::kSealSize], uint64_t position) {
+	bytes[kFlagsAt] |= kEncrypted;
+	const Binding binding(bytes, seal, position);
+	uint8_t* const tag = bytes + size - seal::kTagSize;
+	seal::encrypt(seal, binding.nonce, binding.aad, sizeof(binding.aad), bytes + kHeaderSize,
+		size - kHeaderSize - seal::kTagSize, tag);
+	store<uint64_t>(bytes + kChecksumAt, checksum(bytes, size));
+}
+
+Status unseal(uint8_t* bytes, const Header& header, const uint8_t seal[seal::kSealSize], uint64_t position) {
+	const Binding binding(bytes, seal, position);
+	const bool good = seal::decrypt(seal, binding.nonce, binding.aad, sizeof(binding.aad), bytes + kHeaderSize,
+		header.storedLength, bytes + kHeaderSize + header.storedLength);
+	return good ? Status::ok : Status::tag;
+}
+
+Status verify(const uint8_t* bytes, size_t size, const uint8_t* identity, uint8_t type, bool sealed, Header& header) {
 	if (size < kHeaderSize) return Status::cutShort;
 	if (memcmp(bytes, kMagic, sizeof(kMagic)) != 0) return Status::magic;
 	header.codec = bytes[kCodecAt];
@@ -86,9 +129,14 @@ Status verify(const uint8_t* bytes, size_t size, const uint8_t* identity, uint8_
 	if (bytes[kTypeAt] != type) return Status::type;
 	if (identity != nullptr && memcmp(bytes + kIdentityAt, identity, hash::kIdentitySize) != 0) return Status::identity;
 	if (header.rawLength > kMaxRawLength) return Status::length;
-	if ((bytes[kFlagsAt] & kEncrypted) != 0) return Status::encrypted;
+	const bool encrypted = (bytes[kFlagsAt] & kEncrypted) != 0;
+	if (encrypted != sealed) return encrypted ? Status::encrypted : Status::plain;
 	// Intact, but of a format that this version does not know.
-	if (bytes[kFlagsAt] != 0 || bytes[kReservedAt] != 0 || header.codec > codec::kLast) return Status::decode;
+	if ((bytes[kFlagsAt] & ~kEncrypted) != 0 || bytes[kReservedAt] != 0 || header.codec > codec::kLast) return Status::decode;
+	if (encrypted) {
+		if (header.storedLength < seal::kTagSize) return Status::length;
+		header.storedLength -= seal::kTagSize;
+	}
 	if (header.codec == codec::kRaw && header.rawLength != header.storedLength) return Status::length;
 	return Status::ok;
 }

@@ -24,6 +24,8 @@ export interface BackupOptions {
 	readLimit?: number;
 	/** what is known of the state of the guest's data; default "unknown" */
 	consistency?: Consistency;
+	/** "none", "lz4", "zstd" or "zstd:LEVEL"; default the repository's */
+	compression?: string;
 	progress?: (progress: Progress) => void;
 	signal?: AbortSignal;
 	/** injected clock; default the system's */
@@ -77,6 +79,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 					notes,
 				})),
 			},
+			compression: options.compression,
 			now: options.now ?? (() => new Date()),
 			progress: options.progress,
 			signal,

@@ -24,6 +24,7 @@ export interface Command {
 export const GLOBAL_OPTIONS: NonNullable<ParseArgsConfig["options"]> = {
 	repo: { type: "string" },
 	state: { type: "string" },
+	"key-file": { type: "string" },
 	json: { type: "boolean" },
 	quiet: { type: "boolean", short: "q" },
 	help: { type: "boolean", short: "h" },
@@ -32,6 +33,8 @@ export const GLOBAL_OPTIONS: NonNullable<ParseArgsConfig["options"]> = {
 export const GLOBAL_HELP = `Everywhere:
   --repo DIR     repository (or SPRINGBACK_REPO)
   --state DIR    sessions and control socket (or SPRINGBACK_STATE)
+  --key-file F   file with the passphrase or recovery key of an encrypted repository (or SPRINGBACK_PASSPHRASE,
+                 SPRINGBACK_PASSPHRASE_FILE, or a prompt on a terminal)
   --json         one JSON document, or JSON lines, on stdout
   -q, --quiet    no progress
 Exit: 0 success, 1 failure, 2 usage, 3 a check found a fault, 4 done with warnings, 130 interrupted`;

@@ -5,6 +5,7 @@ import { type Command, type Context, GLOBAL_HELP, GLOBAL_OPTIONS } from "./comma
 import { COMMANDS, type CommandName } from "./commands.js";
 import { EXIT, errorLine, exitCode, UsageError } from "./exit.js";
 import { Output } from "./output.js";
+import "./secrets.js";
 
 async function main(argv: string[]): Promise<number> {
 	const name = argv[0];

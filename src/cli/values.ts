@@ -1,5 +1,6 @@
 /** Reads option values; a bad one is a usage error that names the option. */
 import { isIP } from "node:net";
+import { parseCompression } from "../repository/index.js";
 import type { Context } from "./command.js";
 import { UsageError } from "./exit.js";
 
@@ -51,6 +52,14 @@ export function address(context: Context, option: string, fallback: string): str
 	const value = text(context, option) ?? fallback;
 	if (isIP(value) === 0)
 		throw new UsageError(`--${option} ${value}: not an IP address; recovery must not depend on name service`);
+	return value;
+}
+
+/** What `--compression` names; undefined when it is left out. */
+export function compressionOption(context: Context): string | undefined {
+	const value = text(context, "compression");
+	if (value !== undefined && parseCompression(value) === undefined)
+		throw new UsageError(`--compression ${value}: use none, lz4, zstd or zstd:1 to zstd:19`);
 	return value;
 }
 

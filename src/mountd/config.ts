@@ -30,6 +30,8 @@ export type RememberedConfig = Pick<
 export type Started = { event: "listening"; pid: number } | { event: "error"; code: string; message: string };
 
 export const STARTED_FD = 3;
+/** socket between supervisor and mount process, for keys of repositories (keys.ts) */
+export const KEYS_FD = 4;
 export const DEFAULT_NFS_PORT = 2049;
 export const DEFAULT_MOUNT_PORT = 20048;
 export const DEFAULT_CACHE_BYTES = 512 * 1024 * 1024;

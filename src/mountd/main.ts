@@ -11,6 +11,7 @@ import { type NfsServer, startNfsServer } from "../nfs/server.js";
 import { wallClockNs } from "./clock.js";
 import { LOOPBACK, type MountdConfig, type RememberedConfig, STARTED_FD, type Started } from "./config.js";
 import { startControlServer } from "./control-server.js";
+import { KeyHolder } from "./keys.js";
 import { prometheusText } from "./metrics.js";
 import { type MetricsServer, startMetricsServer } from "./metrics-server.js";
 import { addressPaths } from "./paths.js";
@@ -71,7 +72,9 @@ async function run(config: MountdConfig): Promise<void> {
 
 	let nfs: NfsServer | undefined;
 	let metrics: MetricsServer | undefined;
+	const keys = await KeyHolder.receive();
 	const publisher = new Publisher({
+		keys,
 		store,
 		datastore,
 		listen: config.listen,

@@ -23,6 +23,8 @@ export interface PublishParams {
 	spec: string;
 	/** absolute path */
 	repository: string;
+	/** of an encrypted repository: its id and master key (hex). Only ever in memory and on owner-only sockets */
+	key?: { repository: string; master: string };
 	/** name of the session to make or to continue */
 	session?: string;
 	/** addresses or CIDR networks; default loopback only */

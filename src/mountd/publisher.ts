@@ -73,6 +73,7 @@ export class Publisher {
 	publish(params: PublishParams): Promise<PublishResult> {
 		return this.oneAtATime(async () => {
 			const started = performance.now();
+			if (params.key !== undefined) this.options.keys.add(params.key);
 			const { opened, continued } = await this.makeOrContinue(params);
 			const { record, tree } = opened;
 			return {

@@ -8,8 +8,10 @@ import type { Image } from "../image/image.js";
 import { LatencyHistogram } from "../nfs/stats-histogram.js";
 import { type BaseDisk, openSession, type SessionTree, type SessionUsage } from "../overlay/index.js";
 import { type CacheStats, createBlockCache, openRepository, type Point, type Repository } from "../repository/index.js";
+import type { KeyHolder } from "./keys.js";
 import { ControlError } from "./protocol.js";
 import { timeOf } from "./session-info.js";
+import type { SessionRecord } from "./session-record.js";
 import type { SessionStore, StoredSession } from "./session-store.js";
 
 export interface ServingOptions {
@@ -18,6 +20,8 @@ export interface ServingOptions {
 	listen: string;
 	/** bytes of decoded blocks kept in memory, shared by all sessions */
 	cacheBytes: number;
+	/** of encrypted repositories */
+	keys: KeyHolder;
 	now: () => Date;
 	nowNs: () => bigint;
 	log: (line: string) => void;
@@ -68,8 +72,9 @@ export class Serving {
 			try {
 				await this.serve(stored);
 			} catch (error) {
-				log(`session ${stored.record.name}: not served: ${(error as Error).message}`);
-				this.broken.set(stored.record.name, { stored, error: (error as Error).message });
+				const reason = reasonOf(error, stored.record);
+				log(`session ${stored.record.name}: not served: ${reason}`);
+				this.broken.set(stored.record.name, { stored, error: reason });
 			}
 		}
 	}
@@ -177,11 +182,20 @@ export class Serving {
 	repository(path: string): Promise<Repository> {
 		const known = this.repositories.get(path);
 		if (known) return known;
-		const opening = openRepository(path, { cache: this.cache });
+		const opening = openRepository(path, {
+			cache: this.cache,
+			key: { masterOf: (repository) => this.options.keys.get(repository) },
+		});
 		this.repositories.set(path, opening);
 		opening.catch(() => this.repositories.delete(path));
 		return opening;
 	}
+}
+
+/** Why a session is not served, and the remedy. */
+function reasonOf(error: unknown, { name, vm, repository }: SessionRecord): string {
+	if ((error as { code?: string }).code !== "ENCRYPTED") return (error as Error).message;
+	return `${repository} is encrypted and its key was only in memory; give it again with: springback publish ${vm} --session ${name}`;
 }
 
 /** The files that a session starts with are ours, not the guest's. */

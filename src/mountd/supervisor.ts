@@ -1,6 +1,6 @@
 /**
- * Keeps one mount process alive: starts it, and starts it again when it dies. Holds no state and does nothing
- * else, so there is nothing in it to fail. Ends when the mount process ends by itself (exit 0), or when its
+ * Keeps one mount process alive: starts it, and starts it again when it dies. Holds no state but the keys of
+ * encrypted repositories, in memory, and does nothing else, so there is hardly anything in it to fail. Ends when the mount process ends by itself (exit 0), or when its
  * first start fails.
  *
  * Guests wait while it is down, so the first restart is immediate, and one that keeps being killed is never kept
@@ -8,8 +8,10 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
+import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { type MountdConfig, STARTED_FD } from "./config.js";
+import { KEYS_FD, type MountdConfig, STARTED_FD } from "./config.js";
+import { serveKeys } from "./keys.js";
 
 const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
 const STABLE_MS = 10_000;
@@ -19,6 +21,8 @@ const DELAY_MAX_MS = 500;
 const DELAY_MAX_CANNOT_START_MS = 5_000;
 
 const config = JSON.parse(process.argv[2]) as MountdConfig;
+/** master keys by repository id: what the mount process was given, for the one after it */
+const keys = new Map<string, string>();
 let child: ChildProcess | undefined;
 let stopping = false;
 let delay = 0;
@@ -27,8 +31,9 @@ function start(restart: boolean): void {
 	const started = Date.now();
 	const report = restart ? "ignore" : STARTED_FD;
 	child = spawn(process.execPath, [MAIN, JSON.stringify({ ...config, restart })], {
-		stdio: ["ignore", "inherit", "inherit", report],
+		stdio: ["ignore", "inherit", "inherit", report, "pipe"],
 	});
+	serveKeys(child.stdio[KEYS_FD] as Duplex, keys);
 	// The starter reads until the last holder of this descriptor is gone.
 	if (!restart) closeSync(STARTED_FD);
 	child.on("exit", (code, signal) => {

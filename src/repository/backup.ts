@@ -1,10 +1,12 @@
 /** The backup of one VM, top to bottom: lock, stream the disks, checkpoint, commit the point (docs/format.md, 10.1). */
 import { availableParallelism } from "node:os";
 import { createLane } from "../../native/index.js";
+import type { Compression } from "./compression.js";
 import { type BackupRequest, type DiskResult, type Point, RepositoryError } from "./contract.js";
 import { backupDisk, Ring } from "./disk-backup.js";
 import { storeError } from "./errors.js";
 import type { Index } from "./index-set.js";
+import type { Keyring } from "./keyring.js";
 import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName, type Random } from "./layout.js";
 import type { MapReader } from "./map-reader.js";
 import { checkDiskNames, checkVmName } from "./names.js";
@@ -16,8 +18,8 @@ export interface BackupContext {
 	store: Store;
 	index: Index;
 	points: PointStore;
-	/** repository id */
-	repository: string;
+	keyring: Keyring;
+	compression: Compression;
 	blockSize: number;
 	random: Random;
 	/** new records between two checkpoints */
@@ -123,7 +125,7 @@ const stream = async (request: BackupRequest, context: BackupContext): Promise<B
 		};
 		if (request.signal?.aborted)
 			throw new RepositoryError("INTERRUPTED", "the backup was interrupted; nothing of it was kept as a restore point");
-		await store.put(pointName(stored.id), encodePoint(stored));
+		await store.put(pointName(stored.id), encodePoint(stored, context.keyring));
 	} catch (error) {
 		await writer.abandon();
 		throw error;

@@ -1,13 +1,15 @@
 /** Check, part two: packs by header, table and trailer, and with `readData` every record's checksum and SHA-256. */
 import { availableParallelism } from "node:os";
-import { createLane, type Lane, sha256 } from "../../native/index.js";
+import { createLane, type Lane } from "../../native/index.js";
 import { type CheckOptions, type Faults, interrupted } from "./check.js";
 import { ENTRY_BYTES } from "./identity-table.js";
 import type { Index, Locator } from "./index-set.js";
+import type { Keyring } from "./keyring.js";
 import { IDENTITY_BYTES, packName, TYPE } from "./layout.js";
 import { PACK_TRAILER_BYTES } from "./pack-format.js";
 import { presentPacks } from "./pack-inventory.js";
 import { readPackTable } from "./pack-reader.js";
+import { PackSeals } from "./pack-seals.js";
 import type { Store } from "./store.js";
 
 /** Plain bytes that are verified at once. */
@@ -37,7 +39,7 @@ export class PackReport {
 
 export const checkPacks = async (
 	store: Store,
-	repository: string,
+	keyring: Keyring,
 	blockSize: number,
 	index: Index,
 	faults: Faults,
@@ -56,11 +58,11 @@ export const checkPacks = async (
 	report.count = present.size;
 	const total = options.readData ? [...expected.values()].reduce((sum, size) => sum + size, 0) : present.size;
 	let done = 0;
-	const verifier = options.readData ? new RecordVerifier(store, blockSize, report, faults) : undefined;
+	const verifier = options.readData ? new RecordVerifier(store, keyring, blockSize, report, faults) : undefined;
 	try {
 		for (const id of present) {
 			interrupted(options.signal);
-			const table = await readPackTable(store, id, repository);
+			const table = await readPackTable(store, id, keyring);
 			if (table === undefined) continue;
 			report.sizes.set(id, table.size);
 			if (table.fault !== undefined) {
@@ -82,14 +84,17 @@ export const checkPacks = async (
 /** Reads records back and compares SHA-256 with their identity. */
 class RecordVerifier {
 	readonly #lane: Lane = createLane("repository-check", availableParallelism());
+	readonly #seals: PackSeals;
 	readonly #buffer: Buffer;
 
 	constructor(
 		private readonly store: Store,
+		private readonly keyring: Keyring,
 		private readonly blockSize: number,
 		private readonly report: PackReport,
 		private readonly faults: Faults,
 	) {
+		this.#seals = new PackSeals(store, keyring);
 		this.#buffer = Buffer.allocUnsafeSlow(Math.max(BATCH_BYTES, blockSize));
 	}
 
@@ -110,6 +115,8 @@ class RecordVerifier {
 
 	async #batch(pack: string, entries: Buffer): Promise<void> {
 		const file = packName(pack);
+		await this.#seals.load([pack]);
+		const seal = this.#seals.of(pack);
 		const records = [];
 		for (let at = 0, n = 0; at < entries.length; at += ENTRY_BYTES, n++) {
 			const identity = entries.subarray(at, at + IDENTITY_BYTES);
@@ -124,6 +131,7 @@ class RecordVerifier {
 				rawLength,
 				target: this.#buffer,
 				targetOffset: n * this.blockSize,
+				seal,
 			});
 		}
 		const fits = records.every(({ rawLength, targetOffset }) => targetOffset + rawLength <= this.#buffer.length);
@@ -135,7 +143,11 @@ class RecordVerifier {
 		const statuses = await this.store.readRecords(records);
 		const hashed =
 			records.length > 1
-				? await this.#lane.hashBlocks(this.#buffer.subarray(0, records.length * this.blockSize), this.blockSize)
+				? await this.#lane.hashBlocks(
+						this.#buffer.subarray(0, records.length * this.blockSize),
+						this.blockSize,
+						this.keyring.identityKey,
+					)
 				: undefined;
 		records.forEach(({ identity, position, length, rawLength, targetOffset }, n) => {
 			this.report.bytesRead += length;
@@ -146,7 +158,7 @@ class RecordVerifier {
 			const whole = hashed !== undefined && rawLength === this.blockSize && hashed.zero[n] === 0;
 			const actual = whole
 				? hashed.identities.subarray(n * IDENTITY_BYTES, (n + 1) * IDENTITY_BYTES)
-				: sha256(this.#buffer.subarray(targetOffset, targetOffset + rawLength));
+				: this.keyring.identityOf(this.#buffer.subarray(targetOffset, targetOffset + rawLength));
 			if (!actual.equals(identity)) this.#bad(pack, position, "content differs from its SHA-256");
 		});
 	}

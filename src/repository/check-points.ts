@@ -2,7 +2,6 @@
  * Check, part three: walks the block map of every disk of every point, reads and hashes each page once, looks every block
  * up, and says which bytes of which disk are lost. Subtrees found clean are not walked again.
  */
-import { sha256 } from "../../native/index.js";
 import { addHit, type CheckOptions, type Faults, interrupted } from "./check.js";
 import type { PackReport } from "./check-packs.js";
 import type { CheckFault } from "./contract.js";
@@ -98,7 +97,7 @@ class MapWalker {
 			{ identity: identities, offset, type: TYPE.page, rawLength: MAP_PAGE_BYTES, target, targetOffset: 0 },
 		]);
 		const identity = identities.subarray(offset, offset + IDENTITY_BYTES);
-		if (fault === undefined && sha256(target).equals(identity)) return target;
+		if (fault === undefined && this.reader.index.keyring.identityOf(target).equals(identity)) return target;
 		const found = (await this.#fault(identities, offset, TYPE.page)) ?? {
 			kind: "bad-page",
 			file: await this.#fileOf(identities, offset, TYPE.page),
@@ -149,7 +148,7 @@ class MapWalker {
 			const [fault] = await this.reader.read([
 				{ identity, offset: 0, type: TYPE.object, rawLength, target, targetOffset: 0 },
 			]);
-			if (fault === undefined && sha256(target).equals(identity)) continue;
+			if (fault === undefined && this.reader.index.keyring.identityOf(target).equals(identity)) continue;
 			const found = (await this.#fault(identity, 0, TYPE.object)) ?? {
 				kind: "bad-object",
 				file: await this.#fileOf(identity, 0, TYPE.object),

@@ -2,6 +2,7 @@
 import type { Faults } from "./check.js";
 import { compareEntries, ENTRY_BYTES } from "./identity-table.js";
 import { Index } from "./index-set.js";
+import type { Keyring } from "./keyring.js";
 import { isId, type Random, segmentName } from "./layout.js";
 import { BadSegment, type Segment } from "./segment.js";
 import { PAGE_BYTES, pageCount } from "./segment-format.js";
@@ -10,15 +11,10 @@ import type { Store } from "./store.js";
 const READ_PAGES = 64;
 
 /** An index that knows all good segments and, from their footers, all packs that these do not name. Nothing is written. */
-export const checkSegments = async (
-	store: Store,
-	repository: string,
-	random: Random,
-	faults: Faults,
-): Promise<Index> => {
+export const checkSegments = async (store: Store, keyring: Keyring, random: Random, faults: Faults): Promise<Index> => {
 	for (const name of await store.list("index"))
 		if (!isId(name)) faults.of("unknown-file", `index/${name}`, `index/${name} is not part of a repository`);
-	const index = new Index(store, repository, random, { write: false });
+	const index = new Index(store, keyring, random, { write: false });
 	await index.refresh();
 	for (const segment of index.segments) {
 		const wrong = await faultOfSegment(segment);

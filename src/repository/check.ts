@@ -10,7 +10,9 @@ import { decodeConfig } from "./config.js";
 import type { CheckFault, CheckReport, Progress } from "./contract.js";
 import { RepositoryError } from "./contract.js";
 import { causeOf } from "./errors.js";
-import { CONFIG, isId, pointName, type Random } from "./layout.js";
+import { readKeyFiles } from "./key-file.js";
+import type { Keyring } from "./keyring.js";
+import { CONFIG, isId, keyName, pointName, type Random } from "./layout.js";
 import { PointStore } from "./points.js";
 import type { Store } from "./store.js";
 
@@ -66,16 +68,17 @@ export const interrupted = (signal: AbortSignal | undefined): void => {
 
 export const checkRepository = async (
 	store: Store,
-	repository: string,
+	keyring: Keyring,
 	blockSize: number,
 	random: Random,
 	options: CheckOptions,
 ): Promise<CheckReport> => {
 	const faults = new Faults();
 	await checkConfig(store, faults);
-	const index = await checkSegments(store, repository, random, faults);
-	const packs = await checkPacks(store, repository, blockSize, index, faults, options);
-	const points = new PointStore(store);
+	if (keyring.encrypted) await checkKeys(store, faults);
+	const index = await checkSegments(store, keyring, random, faults);
+	const packs = await checkPacks(store, keyring, blockSize, index, faults, options);
+	const points = new PointStore(store, keyring);
 	const stored = await points.list();
 	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
 	for (const name of await store.list("points"))
@@ -97,4 +100,11 @@ const checkConfig = async (store: Store, faults: Faults): Promise<void> => {
 	} catch (error) {
 		faults.of("bad-config", CONFIG, causeOf(error));
 	}
+};
+
+const checkKeys = async (store: Store, faults: Faults): Promise<void> => {
+	const { bad } = await readKeyFiles(store);
+	for (const [id, why] of bad) faults.of("bad-key", keyName(id), `key ${id} is damaged: ${why}`);
+	for (const name of await store.list("keys"))
+		if (!isId(name)) faults.of("unknown-file", `keys/${name}`, `keys/${name} is not part of a repository`);
 };

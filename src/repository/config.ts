@@ -1,5 +1,6 @@
 /** `springback.json`: what makes a directory a repository (docs/format.md, 4). */
 import { createHash } from "node:crypto";
+import { DEFAULT_COMPRESSION, parseCompression } from "./compression.js";
 import { RepositoryError } from "./contract.js";
 import { BLOCK_SIZES, FORMAT_VERSION, isId } from "./layout.js";
 
@@ -11,8 +12,13 @@ export interface Config {
 	created: string;
 	/** bytes */
 	blockSize: number;
+	/** "none", "lz4", "zstd" or "zstd:LEVEL": of backups that say nothing else */
+	compression: string;
 	features: { compatible: string[]; readCompatible: string[]; incompatible: string[] };
 }
+
+/** Incompatible features (docs/format.md, 4) that this program knows. */
+export const FEATURE = { encryption: "encryption", zstd: "zstd" } as const;
 
 const CHECKSUM = /"checksum": "([0-9a-f]{64})"/;
 const BLANK = "0".repeat(64);
@@ -30,7 +36,7 @@ export const encodeConfig = (config: Config): string => {
 
 const words = (value: unknown): value is string[] => Array.isArray(value) && value.every((w) => typeof w === "string");
 
-/** Parses and verifies; throws RepositoryError DAMAGED, NEWER_FORMAT, ENCRYPTED or NOT_A_REPOSITORY. `path` is for messages. */
+/** Parses and verifies; throws RepositoryError DAMAGED, NEWER_FORMAT or NOT_A_REPOSITORY. `path` is for messages. */
 export const decodeConfig = (text: string, path: string): Config => {
 	const damaged = (why: string) =>
 		new RepositoryError(
@@ -54,24 +60,25 @@ export const decodeConfig = (text: string, path: string): Config => {
 			`${path} has repository format ${json.version}, this program knows ${FORMAT_VERSION}: install a newer springback`,
 		);
 	if (CHECKSUM.exec(text)?.[1] !== digest(text)) throw damaged("checksum differs");
-	const { version, id, created, blockSize } = json;
+	const { version, id, created, blockSize, compression = DEFAULT_COMPRESSION } = json;
 	const features = json.features as Config["features"];
 	const valid =
 		version === FORMAT_VERSION &&
 		typeof id === "string" &&
 		isId(id) &&
 		typeof created === "string" &&
+		typeof compression === "string" &&
+		parseCompression(compression) !== undefined &&
 		BLOCK_SIZES.includes(blockSize as number) &&
 		words(features?.compatible) &&
 		words(features.readCompatible) &&
 		words(features.incompatible);
 	if (!valid) throw damaged("a member is missing or wrong");
-	if (features.incompatible.includes("encryption"))
-		throw new RepositoryError("ENCRYPTED", `${path} is encrypted, which this version cannot open yet`);
-	if (features.incompatible.length > 0)
+	const unknown = features.incompatible.filter((word) => !Object.hasOwn(FEATURE, word));
+	if (unknown.length > 0)
 		throw new RepositoryError(
 			"NEWER_FORMAT",
-			`${path} uses ${features.incompatible.join(", ")}, which this program does not know: install a newer springback`,
+			`${path} uses ${unknown.join(", ")}, which this program does not know: install a newer springback`,
 		);
-	return { version, id, created, blockSize: blockSize as number, features };
+	return { version, id, created, blockSize: blockSize as number, compression, features };
 };

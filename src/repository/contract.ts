@@ -65,7 +65,9 @@ export class RepositoryError extends Error {
 			| "SOURCE"
 			| "INTERRUPTED"
 			| "IO"
-			| "ENCRYPTED",
+			| "ENCRYPTED"
+			| "WRONG_KEY"
+			| "UNSUPPORTED",
 		message: string,
 		options?: ErrorOptions,
 	) {
@@ -107,6 +109,8 @@ export interface BackupRequest {
 	now: () => Date;
 	progress?: (p: Progress) => void;
 	signal?: AbortSignal;
+	/** "none", "lz4", "zstd" or "zstd:LEVEL"; default: the repository's */
+	compression?: string;
 }
 
 export interface CheckFault {
@@ -144,7 +148,21 @@ export interface OpenOptions {
 	cache?: BlockCacheLike;
 	/** native read threads of this repository; default 4 */
 	readThreads?: number;
+	/** what opens an encrypted repository; never asked for a plain one */
+	key?: KeySource;
 }
+
+/**
+ * A passphrase or recovery key as typed, asked for only when it is needed; or the master key that one of them
+ * unwrapped, by repository id.
+ */
+export type KeySource =
+	| {
+			passphrase: () => Buffer | Promise<Buffer>;
+			/** the user gave it for this repository: one that is not encrypted (any more) is then refused */
+			expected?: boolean;
+	  }
+	| { masterOf: (repository: string) => Buffer | undefined };
 
 /** The shared decoded-block cache (repository/cache.ts makes it): created once per process. */
 export interface BlockCacheLike {

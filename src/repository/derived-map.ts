@@ -2,8 +2,8 @@
  * Builds a block map out of an older one and the blocks that changed since. Only pages on the way to a change are
  * read and made anew, so the work grows with the change and not with the disk; every other page is shared.
  */
-import { sha256 } from "../../native/index.js";
 import type { BlockRange } from "./block-ranges.js";
+import type { Keyring } from "./keyring.js";
 import { IDENTITY_BYTES, isAbsent, ZERO_IDENTITY } from "./layout.js";
 import type { MapPage } from "./map-builder.js";
 import { FAN_OUT, levelsFor, MAP_PAGE_BYTES } from "./map-geometry.js";
@@ -29,6 +29,7 @@ export class DerivedMapBuilder {
 	readonly #base: BaseMap;
 	readonly #blocks: number;
 	readonly #ranges: readonly BlockRange[];
+	readonly #keyring: Keyring;
 	readonly #emit: (page: MapPage) => void;
 	/** the first range that is not forgotten whole, and the block up to which it is */
 	#range = 0;
@@ -36,10 +37,17 @@ export class DerivedMapBuilder {
 	#root: Buffer | undefined;
 
 	/** `blocks`: of the new disk. `ranges`: in order, merged, within it; zero unless `set`. */
-	constructor(base: BaseMap, blocks: number, ranges: readonly BlockRange[], emit: (page: MapPage) => void) {
+	constructor(
+		base: BaseMap,
+		blocks: number,
+		ranges: readonly BlockRange[],
+		keyring: Keyring,
+		emit: (page: MapPage) => void,
+	) {
 		this.#base = base;
 		this.#blocks = blocks;
 		this.#ranges = ranges;
+		this.#keyring = keyring;
 		this.#emit = emit;
 		this.#levels = Array.from({ length: levelsFor(blocks) }, () => ({
 			bytes: Buffer.alloc(MAP_PAGE_BYTES),
@@ -101,7 +109,7 @@ export class DerivedMapBuilder {
 		for (let above = base.levels; above < level; above++) {
 			page.fill(0);
 			child.copy(page);
-			const identity = sha256(page);
+			const identity = this.#keyring.identityOf(page);
 			this.#emit({ identity, bytes: Buffer.from(page) });
 			child = identity;
 		}
@@ -114,7 +122,7 @@ export class DerivedMapBuilder {
 		const page = this.#levels[level];
 		if (page.number < 0) return;
 		const zero = isAllZero(page.bytes);
-		const identity = zero ? ZERO_IDENTITY : sha256(page.bytes);
+		const identity = zero ? ZERO_IDENTITY : this.#keyring.identityOf(page.bytes);
 		if (!zero) this.#emit({ identity, bytes: Buffer.from(page.bytes) });
 		const above = this.#levels[level + 1];
 		if (above === undefined) {

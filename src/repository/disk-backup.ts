@@ -109,8 +109,8 @@ class DiskRun {
 		const emit = (page: MapPage) => void this.#pages.push(page);
 		if (context.base && source.changed) {
 			this.ranges = changedRanges(source, context.base, context.blockSize);
-			this.#builder = new DerivedMapBuilder(context.base, blocks, this.ranges, emit);
-		} else this.#builder = new MapBuilder(blocks, emit);
+			this.#builder = new DerivedMapBuilder(context.base, blocks, this.ranges, context.writer.keyring, emit);
+		} else this.#builder = new MapBuilder(blocks, context.writer.keyring, emit);
 		this.#result = { name: source.name, size: source.image.size, read: 0, new: 0, stored: 0 };
 	}
 
@@ -144,7 +144,7 @@ class DiskRun {
 			const { lane, blockSize, writer } = this.#context;
 			await this.#read(chunk, buffer);
 			const data = buffer.subarray(0, chunk.length);
-			const hashed = await lane.hashBlocks(data, blockSize);
+			const hashed = await lane.hashBlocks(data, blockSize, writer.keyring.identityKey);
 			await before;
 			if (this.failed !== undefined) return;
 			const { chosen, entries } = await this.#lookUp(chunk, hashed);

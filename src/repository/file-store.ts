@@ -173,10 +173,10 @@ export class FileStore implements Store {
 		if (opening.length > 0) await Promise.all(opening);
 		try {
 			const native: RecordRead[] = [];
-			for (const { file, position, length, identity, type, rawLength, target, targetOffset } of reads) {
+			for (const { file, position, length, identity, type, rawLength, target, targetOffset, seal } of reads) {
 				const from = held.get(file)!;
 				if (typeof from === "string") continue;
-				native.push({ fd: from.fd, position, length, identity, type, rawLength, target, targetOffset });
+				native.push({ fd: from.fd, position, length, identity, type, rawLength, target, targetOffset, seal });
 			}
 			const statuses = native.length === 0 ? [] : await this.#readLane.readRecords(native);
 			if (native.length === reads.length) return statuses;

@@ -26,10 +26,11 @@ export class FileUpload implements Upload {
 		return this.#length;
 	}
 
-	append(parts: Uint8Array[]): Promise<void> {
+	append(parts: Uint8Array[], ready?: Promise<unknown>): Promise<void> {
 		const position = this.#length;
 		for (const part of parts) this.#length += part.length;
-		const written = this.#writing.write(this.#fd, parts, position, false);
+		const write = () => this.#writing.write(this.#fd, parts, position, false);
+		const written = ready === undefined ? write() : ready.then(write);
 		this.#inFlight.add(written);
 		const done = () => this.#inFlight.delete(written);
 		written.then(done, done);

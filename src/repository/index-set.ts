@@ -4,6 +4,7 @@
  */
 import { codeOf } from "./errors.js";
 import { ENTRY_BYTES, sortEntries } from "./identity-table.js";
+import type { Keyring } from "./keyring.js";
 import { isId, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
 import { coveredPacks, presentPacks, readTables } from "./pack-inventory.js";
@@ -30,7 +31,6 @@ const ADOPT_INTERVAL_MS = 5000;
 
 export class Index {
 	readonly #store: Store;
-	readonly #repository: string;
 	readonly #random: Random;
 	#segments: Segment[] = [];
 	/** segments that failed verification, with the reason */
@@ -45,10 +45,14 @@ export class Index {
 	readonly #write: boolean;
 
 	/** `write: false`: what is rebuilt stays in memory, for `check`. */
-	constructor(store: Store, repository: string, random: Random, options: { write: boolean } = { write: true }) {
+	constructor(
+		store: Store,
+		readonly keyring: Keyring,
+		random: Random,
+		options: { write: boolean } = { write: true },
+	) {
 		this.#store = store;
 		this.#write = options.write;
-		this.#repository = repository;
 		this.#random = random;
 	}
 
@@ -221,7 +225,7 @@ export class Index {
 		const covered = coveredPacks(this.#segments);
 		const missing = [...present].filter((id) => !covered.has(id));
 		let durable = true;
-		for await (const { entries, packs } of readTables(this.#store, missing, this.#repository))
+		for await (const { entries, packs } of readTables(this.#store, missing, this.keyring))
 			durable = (await this.#putOrKeep(entries, packs)) && durable;
 		if (!this.#write || !durable) return;
 		for (const id of [...this.bad.keys()]) await this.#removeBad(id);

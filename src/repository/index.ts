@@ -1,5 +1,14 @@
 /** Surface of the repository room. */
 export { BlockCache, type CacheStats, createBlockCache } from "./cache.js";
+export { parseCompression } from "./compression.js";
 export * from "./contract.js";
+export { type KeyInfo, KeyManager } from "./manage-keys.js";
 export { checkVmName } from "./names.js";
-export { type InitOptions, initRepository, type OpenRepositoryOptions, openRepository } from "./open.js";
+export {
+	type InitOptions,
+	type InitResult,
+	initRepository,
+	type OpenRepositoryOptions,
+	openRepository,
+} from "./open.js";
+export { unlockRepository } from "./unlock.js";

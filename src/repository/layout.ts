@@ -7,10 +7,10 @@ export const LOCK_REPOSITORY = "locks/repository";
 export const LOCK_PINS = "locks/pins";
 
 /** Bytes of `locks/repository` (docs/format.md, 10). */
-export const LOCK_BYTE = { use: 0, prune: 1, merge: 2 } as const;
+export const LOCK_BYTE = { use: 0, prune: 1, merge: 2, keys: 3 } as const;
 
 export const TYPE = { block: 1, page: 2, object: 3 } as const;
-export const CODEC = { raw: 0, lz4: 1 } as const;
+export const CODEC = { raw: 0, lz4: 1, zstd: 2 } as const;
 export const IDENTITY_BYTES = 32;
 export const RECORD_HEADER_BYTES = 56;
 
@@ -33,6 +33,7 @@ export const ZERO_IDENTITY = Buffer.alloc(IDENTITY_BYTES);
 export const isId = (text: string): boolean => /^[0-9a-f]{32}$/.test(text);
 export const packName = (id: string): string => `packs/${id.slice(0, 2)}/${id}`;
 export const segmentName = (id: string): string => `index/${id}`;
+export const keyName = (id: string): string => `keys/${id}`;
 export const pointName = (id: string): string => `points/${id}`;
 /** The byte of `locks/pins` that stands for a point. */
 export const pinByte = (point: string): number => Number.parseInt(point.slice(0, 12), 16);

@@ -2,7 +2,7 @@
  * Builds a block map from identities that arrive in ascending block order. Holds one page per level; a page that
  * is complete is handed out at once, so memory does not depend on the disk's size and absent regions cost nothing.
  */
-import { sha256 } from "../../native/index.js";
+import type { Keyring } from "./keyring.js";
 import { IDENTITY_BYTES } from "./layout.js";
 import { FAN_OUT, levelsFor, MAP_PAGE_BYTES } from "./map-geometry.js";
 
@@ -14,14 +14,16 @@ export interface MapPage {
 
 export class MapBuilder {
 	readonly #levels: { bytes: Buffer; number: number }[];
+	readonly #keyring: Keyring;
 	readonly #emit: (page: MapPage) => void;
 	#root: Buffer | null = null;
 
-	constructor(blocks: number, emit: (page: MapPage) => void) {
+	constructor(blocks: number, keyring: Keyring, emit: (page: MapPage) => void) {
 		this.#levels = Array.from({ length: levelsFor(blocks) }, () => ({
 			bytes: Buffer.alloc(MAP_PAGE_BYTES),
 			number: -1,
 		}));
+		this.#keyring = keyring;
 		this.#emit = emit;
 	}
 
@@ -40,7 +42,7 @@ export class MapBuilder {
 	#close(level: number): void {
 		const page = this.#levels[level];
 		if (page.number < 0) return;
-		const identity = sha256(page.bytes);
+		const identity = this.#keyring.identityOf(page.bytes);
 		this.#emit({ identity, bytes: Buffer.from(page.bytes) });
 		page.bytes.fill(0);
 		const above = this.#levels[level + 1];

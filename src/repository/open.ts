@@ -1,14 +1,15 @@
 /** Makes and opens repositories, with one clear error for everything that is not one. */
 import { randomBytes } from "node:crypto";
 import { constants, readdirSync, statSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { sys } from "../../native/index.js";
 import { BlockCache, createBlockCache } from "./cache.js";
-import { type Config, decodeConfig, encodeConfig } from "./config.js";
+import { DEFAULT_COMPRESSION, parseCompression } from "./compression.js";
+import { type Config, decodeConfig, encodeConfig, FEATURE } from "./config.js";
 import { type OpenOptions, type Repository, RepositoryError } from "./contract.js";
 import { codeOf, storeError } from "./errors.js";
 import { FileStore } from "./file-store.js";
+import type { ScryptCost } from "./key-file.js";
 import {
 	BLOCK_SIZES,
 	CHECKPOINT_RECORDS,
@@ -21,9 +22,11 @@ import {
 	newId,
 	type Random,
 } from "./layout.js";
+import { makeKeys } from "./manage-keys.js";
+import { readConfig } from "./read-config.js";
 import { FileRepository } from "./repository.js";
-import type { Store } from "./store.js";
 import { secondsText } from "./time.js";
+import { openKeyring } from "./unlock.js";
 
 /** Budget of the cache of a repository that is opened without one, bytes. */
 const OWN_CACHE_BYTES = 64 * 1024 * 1024;
@@ -31,6 +34,12 @@ const OWN_CACHE_BYTES = 64 * 1024 * 1024;
 export interface InitOptions {
 	/** bytes: a power of two from 64 KiB (default) to 1 MiB */
 	blockSize?: number;
+	/** "none", "lz4" (default), "zstd" or "zstd:LEVEL" */
+	compression?: string;
+	/** encrypts, and is the first passphrase */
+	passphrase?: Buffer;
+	/** of the first keys; default: about half a second for each guess */
+	scrypt?: ScryptCost;
 	/** injected clock and randomness */
 	now?: () => Date;
 	random?: Random;
@@ -43,14 +52,24 @@ export interface OpenRepositoryOptions extends OpenOptions {
 	checkpointRecords?: number;
 }
 
+export interface InitResult {
+	/** 32 hex digits */
+	id: string;
+	/** of an encrypted repository: shown once, kept nowhere */
+	recoveryKey?: string;
+}
+
 /**
  * Makes a repository in a directory that is missing or empty. Rejects with RepositoryError EXISTS, NO_SPACE, READ_ONLY or IO.
  */
-export const initRepository = async (path: string, options: InitOptions = {}): Promise<void> => {
+export const initRepository = async (path: string, options: InitOptions = {}): Promise<InitResult> => {
 	const place = resolve(path);
 	const blockSize = options.blockSize ?? DEFAULT_BLOCK_SIZE;
 	if (!BLOCK_SIZES.includes(blockSize))
 		throw new RangeError(`a block size of ${blockSize} bytes is not possible: choose 64k, 128k, 256k, 512k or 1m`);
+	const compression = options.compression ?? DEFAULT_COMPRESSION;
+	if (parseCompression(compression) === undefined)
+		throw new RangeError(`compression "${compression}": use none, lz4, zstd or zstd:1 to zstd:19`);
 	const random = options.random ?? randomBytes;
 	try {
 		makeFolder(place);
@@ -62,6 +81,7 @@ export const initRepository = async (path: string, options: InitOptions = {}): P
 				"EXISTS",
 				`${place} is not empty (it has ${foreign[0]}): give an empty or new directory`,
 			);
+		refuseWithoutConfig(place);
 		for (const folder of FOLDERS) makeFolder(join(place, folder));
 		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
 			sys.close(sys.open(join(place, name), constants.O_RDWR | constants.O_CREAT, 0o666));
@@ -72,17 +92,37 @@ export const initRepository = async (path: string, options: InitOptions = {}): P
 			id: newId(random),
 			created: secondsText((options.now ?? (() => new Date()))().getTime()),
 			blockSize,
-			features: { compatible: [], readCompatible: [], incompatible: [] },
+			compression,
+			// zstd always, because nothing here is changed later and a backup may choose it.
+			features: { compatible: [], readCompatible: [], incompatible: [FEATURE.zstd] },
 		};
 		const store = new FileStore(place, random, 1);
 		try {
+			let recoveryKey: string | undefined;
+			if (options.passphrase !== undefined) {
+				config.features.incompatible.push(FEATURE.encryption);
+				recoveryKey = await makeKeys(store, config, options.passphrase, options.scrypt);
+			}
 			await store.put(CONFIG, Buffer.from(encodeConfig(config)));
+			return { id: config.id, recoveryKey };
 		} finally {
 			await store.close();
 		}
 	} catch (error) {
 		if (codeOf(error) === "EEXIST") throw new RepositoryError("EXISTS", `${place} is a repository already`);
 		throw storeError(error, place, "making the repository");
+	}
+};
+
+/** Data or keys without springback.json are of a repository that lost it: making a new one would make that final. */
+const refuseWithoutConfig = (place: string): void => {
+	for (const folder of ["points", "packs"]) {
+		const path = join(place, folder);
+		if (statSync(path, { throwIfNoEntry: false }) !== undefined && readdirSync(path).length > 0)
+			throw new RepositoryError(
+				"EXISTS",
+				`${place} has ${folder} of a repository that lost its ${CONFIG}: restore that file from a copy`,
+			);
 	}
 };
 
@@ -100,7 +140,8 @@ const makeFolder = (path: string): void => {
 };
 
 /**
- * Opens a repository. Rejects with RepositoryError NOT_FOUND, NOT_A_REPOSITORY, DAMAGED, NEWER_FORMAT, ENCRYPTED or IO.
+ * Opens a repository. Rejects with RepositoryError NOT_FOUND, NOT_A_REPOSITORY, DAMAGED, NEWER_FORMAT, ENCRYPTED
+ * (no key given), WRONG_KEY or IO.
  */
 export const openRepository = async (path: string, options: OpenRepositoryOptions = {}): Promise<Repository> => {
 	const place = resolve(path);
@@ -111,26 +152,10 @@ export const openRepository = async (path: string, options: OpenRepositoryOption
 	const store = new FileStore(place, random, options.readThreads ?? 4);
 	try {
 		const config = decodeConfig(await readConfig(store), place);
-		return await FileRepository.open(place, config, store, cache, { random, checkpointRecords });
+		const keyring = await openKeyring(store, config, options.key);
+		return await FileRepository.open(place, config, keyring, store, cache, { random, checkpointRecords });
 	} catch (error) {
 		await store.close();
 		throw storeError(error, place, "opening the repository");
 	}
-};
-
-/** The text of springback.json. */
-const readConfig = async (store: Store): Promise<string> => {
-	const { place } = store;
-	const size = await store.size(CONFIG);
-	if (size !== undefined) return (await store.read(CONFIG, 0, size)).toString();
-	const kind = await stat(place).catch(() => undefined);
-	if (kind === undefined)
-		throw new RepositoryError(
-			"NOT_FOUND",
-			`no repository at ${place}: mount the disk it is on, or make a new one with springback init`,
-		);
-	throw new RepositoryError(
-		"NOT_A_REPOSITORY",
-		`${place} is not a springback repository (it has no ${CONFIG}): make one with springback init, in an empty directory`,
-	);
 };

@@ -1,5 +1,6 @@
 /** Which packs are there, which the index covers, and the tables of those it does not. */
 import { ENTRY_BYTES } from "./identity-table.js";
+import type { Keyring } from "./keyring.js";
 import { CHECKPOINT_RECORDS, isId } from "./layout.js";
 import { readPackTable } from "./pack-reader.js";
 import type { Segment } from "./segment.js";
@@ -23,13 +24,13 @@ export const coveredPacks = (segments: readonly Segment[]): Set<string> =>
 export async function* readTables(
 	store: Store,
 	ids: string[],
-	repository: string,
+	keyring: Keyring,
 ): AsyncGenerator<{ entries: Buffer; packs: PackRow[] }> {
 	let parts: Buffer[] = [];
 	let packs: PackRow[] = [];
 	let count = 0;
 	for (const id of ids) {
-		const table = await readPackTable(store, id, repository);
+		const table = await readPackTable(store, id, keyring);
 		if (table === undefined) continue;
 		const entries = Buffer.from(table.entries);
 		for (let at = 0; at < entries.length; at += ENTRY_BYTES) entries.writeUInt32LE(packs.length, at + 32);

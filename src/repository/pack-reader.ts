@@ -1,12 +1,14 @@
 /** Reads a pack's table of records: from its footer, or record by record where the footer is damaged. */
 import { ENTRY_BYTES, writeEntry } from "./identity-table.js";
+import type { Keyring } from "./keyring.js";
 import { packName, RECORD_HEADER_BYTES } from "./layout.js";
 import {
+	decodeFooter,
 	decodePackTrailer,
-	faultOfFooter,
 	faultOfPackHeader,
 	PACK_HEADER_BYTES,
 	PACK_TRAILER_BYTES,
+	saltOfHeader,
 } from "./pack-format.js";
 import type { Store } from "./store.js";
 
@@ -22,12 +24,12 @@ export interface PackTable {
 const RECORD_MAGIC = 0x31524253; // "SBR1"
 
 /** The entries of a pack; undefined when the pack is not there. */
-export const readPackTable = async (store: Store, pack: string, repository: string): Promise<PackTable | undefined> => {
+export const readPackTable = async (store: Store, pack: string, keyring: Keyring): Promise<PackTable | undefined> => {
 	const name = packName(pack);
 	const size = await store.size(name);
 	if (size === undefined) return undefined;
 	const head = await store.read(name, 0, PACK_HEADER_BYTES);
-	const fault = faultOfPackHeader(head, pack, repository);
+	const fault = faultOfPackHeader(head, pack, keyring);
 	if (fault !== undefined) return { size, entries: await walkRecords(store, name, size), fault };
 	const trailer = decodePackTrailer(
 		await store.read(name, Math.max(0, size - PACK_TRAILER_BYTES), PACK_TRAILER_BYTES),
@@ -36,9 +38,10 @@ export const readPackTable = async (store: Store, pack: string, repository: stri
 	);
 	if (typeof trailer === "string") return { size, entries: await walkRecords(store, name, size), fault: trailer };
 	const footer = await store.read(name, trailer.footerOffset, trailer.footerLength);
-	const wrong = faultOfFooter(footer, trailer);
-	if (wrong !== undefined) return { size, entries: await walkRecords(store, name, size), fault: wrong };
-	return { size, entries: footer };
+	const seal = keyring.encrypted ? keyring.packSeal(pack, saltOfHeader(head)) : undefined;
+	const entries = decodeFooter(footer, trailer, seal);
+	if (typeof entries === "string") return { size, entries: await walkRecords(store, name, size), fault: entries };
+	return { size, entries };
 };
 
 /** Entries of all whole records from the front; their content is verified when it is read. */

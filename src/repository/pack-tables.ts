@@ -6,7 +6,8 @@
 import { ENTRY_BYTES } from "./identity-table.js";
 import type { Locator } from "./index-set.js";
 import { IDENTITY_BYTES, packName } from "./layout.js";
-import { decodePackTrailer, faultOfFooter, PACK_TRAILER_BYTES } from "./pack-format.js";
+import { decodeFooter, decodePackTrailer, PACK_TRAILER_BYTES } from "./pack-format.js";
+import type { PackSeals } from "./pack-seals.js";
 import type { Store } from "./store.js";
 
 /** Bytes of all tables together. */
@@ -75,6 +76,7 @@ export interface Neighbour {
 
 export class PackTables {
 	readonly #store: Store;
+	readonly #seals: PackSeals;
 	readonly #budget: number;
 	readonly #tables = new Map<string, PackTable>();
 	/** the same, most recently used first */
@@ -86,8 +88,9 @@ export class PackTables {
 	readonly #bad = new Set<string>();
 	bytes = 0;
 
-	constructor(store: Store, budget = BUDGET_BYTES) {
+	constructor(store: Store, seals: PackSeals, budget = BUDGET_BYTES) {
 		this.#store = store;
+		this.#seals = seals;
 		this.#budget = budget;
 	}
 
@@ -178,12 +181,14 @@ export class PackTables {
 		if (end < 0) return undefined;
 		const trailer = decodePackTrailer(tail.subarray(end), pack, packSize);
 		if (typeof trailer === "string" || trailer.footerLength > this.#budget) return undefined;
+		await this.#seals.load([pack]);
 		// A copy: the rest of what was read need not stay.
 		const footer =
 			trailer.footerOffset >= tailAt
 				? Buffer.from(tail.subarray(trailer.footerOffset - tailAt, end))
 				: await this.#store.read(name, trailer.footerOffset, trailer.footerLength);
-		return faultOfFooter(footer, trailer) === undefined ? new PackTable(pack, footer) : undefined;
+		const entries = decodeFooter(footer, trailer, this.#seals.of(pack));
+		return typeof entries === "string" ? undefined : new PackTable(pack, entries);
 	}
 
 	#add(table: PackTable): void {

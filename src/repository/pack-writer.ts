@@ -2,14 +2,25 @@
  * Streams records of one kind into packs. A pack that is full is sealed in the background, so syncing it overlaps with
  * whatever goes on; `drain` waits for all of it. Names are given by the caller at a checkpoint.
  */
+import { randomBytes } from "node:crypto";
+import type { Lane } from "../../native/index.js";
 import { ENTRY_BYTES, writeEntry } from "./identity-table.js";
+import type { Keyring } from "./keyring.js";
 import { newId, PACK_TARGET_BYTES, type Random } from "./layout.js";
-import { encodePackHeader, encodePackTrailer } from "./pack-format.js";
+import { encodePackEnd, encodePackHeader, SALT_BYTES } from "./pack-format.js";
 import type { Store, Upload } from "./store.js";
 
 export interface FinishedPack {
 	id: string;
 	upload: Upload;
+}
+
+interface OpenPack {
+	id: string;
+	upload: Upload;
+	footer: Buffer[];
+	/** of an encrypted pack. The salt is new for every pack and a pack is written once, so no nonce comes twice. */
+	sealed: { seal: Buffer; salt: Buffer } | undefined;
 }
 
 /** One record of a batch: what the footer must say about it. */
@@ -23,29 +34,32 @@ export interface RecordFacts {
 
 export class PackWriter {
 	readonly #store: Store;
-	readonly #repository: string;
+	readonly #keyring: Keyring;
 	readonly #kind: number;
 	readonly #random: Random;
-	#current: { id: string; upload: Upload; footer: Buffer[] } | undefined;
+	readonly #lane: Lane;
+	#current: OpenPack | undefined;
 	#finished: FinishedPack[] = [];
 	readonly #work = new Set<Promise<unknown>>();
 	#failure: unknown;
 
-	constructor(store: Store, repository: string, kind: number, random: Random) {
+	/** `lane` encrypts. */
+	constructor(store: Store, keyring: Keyring, kind: number, random: Random, lane: Lane) {
 		this.#store = store;
-		this.#repository = repository;
+		this.#keyring = keyring;
+		this.#lane = lane;
 		this.#kind = kind;
 		this.#random = random;
 	}
 
 	/**
-	 * Appends records that lie back to back in `bytes`. Returns the pack and the position of the first at once, and a
-	 * promise for when `bytes` is free again.
+	 * Appends records that lie back to back in `bytes`, with room for a tag each where the repository is encrypted.
+	 * Returns the pack and the position of the first at once, and a promise for when `bytes` is free again.
 	 */
 	append(bytes: Buffer, records: RecordFacts[]): { pack: string; position: number; written: Promise<void> } {
 		if (this.#failure !== undefined) throw this.#failure;
 		this.#current ??= this.#begin();
-		const { id, upload, footer } = this.#current;
+		const { id, upload, footer, sealed } = this.#current;
 		const position = upload.length;
 		const entries = Buffer.alloc(records.length * ENTRY_BYTES);
 		let at = position;
@@ -55,16 +69,21 @@ export class PackWriter {
 			at += length;
 		}
 		footer.push(entries);
-		const written = this.#track(upload.append([bytes]));
+		const lengths = () => Uint32Array.from(records, ({ length }) => length);
+		const ready = sealed && this.#lane.sealRecords(bytes, lengths(), position, sealed.seal);
+		const written = this.#track(upload.append([bytes], ready));
 		if (upload.length >= PACK_TARGET_BYTES) this.#finish();
 		return { pack: id, position, written };
 	}
 
-	#begin(): { id: string; upload: Upload; footer: Buffer[] } {
+	#begin(): OpenPack {
 		const id = newId(this.#random);
 		const upload = this.#store.upload();
-		this.#current = { id, upload, footer: [] };
-		this.#track(upload.append([encodePackHeader(this.#kind, id, this.#repository)]));
+		// Not from the injected source of ids: whatever that is, a salt must never come twice.
+		const salt = this.#keyring.encrypted ? randomBytes(SALT_BYTES) : undefined;
+		const sealed = salt && { salt, seal: this.#keyring.packSeal(id, salt) };
+		this.#current = { id, upload, footer: [], sealed };
+		this.#track(upload.append([encodePackHeader(this.#kind, id, this.#keyring.repository, salt)]));
 		return this.#current;
 	}
 
@@ -73,7 +92,7 @@ export class PackWriter {
 		if (pack === undefined) return;
 		this.#current = undefined;
 		const footer = Buffer.concat(pack.footer);
-		this.#track(pack.upload.append([footer, encodePackTrailer(pack.id, pack.upload.length, footer)]));
+		this.#track(pack.upload.append(encodePackEnd(pack.id, pack.upload.length, footer, pack.sealed)));
 		this.#finished.push({ id: pack.id, upload: pack.upload });
 		this.#track(pack.upload.seal());
 	}

@@ -1,9 +1,9 @@
 /** Restore points as files (docs/format.md, 9): encode, verify, list in order. */
-import { createHash } from "node:crypto";
-import { decodeRecord, encodeRecord } from "../../native/index.js";
 import type { Consistency, Point } from "./contract.js";
 import { causeOf, codeOf } from "./errors.js";
-import { CODEC, isId, pointName, TYPE } from "./layout.js";
+import type { Keyring } from "./keyring.js";
+import { isId, pointName } from "./layout.js";
+import { decodeObjectFile, encodeObjectFile } from "./object-file.js";
 import type { Store } from "./store.js";
 import { secondsText } from "./time.js";
 
@@ -25,16 +25,12 @@ export interface StoredPoint {
 	facts: Record<string, unknown>;
 }
 
-export const encodePoint = (point: StoredPoint): Buffer => {
-	const payload = Buffer.from(JSON.stringify(point));
-	return encodeRecord(payload, createHash("sha256").update(payload).digest(), TYPE.object, CODEC.lz4);
-};
+export const encodePoint = (point: StoredPoint, keyring: Keyring): Buffer =>
+	encodeObjectFile(point.id, Buffer.from(JSON.stringify(point)), keyring);
 
 /** Verifies and parses; throws an Error that says what is wrong. */
-export const decodePoint = (bytes: Buffer, id: string): StoredPoint => {
-	const payload = decodeRecord(bytes, null, TYPE.object);
-	if (!createHash("sha256").update(payload).digest().equals(bytes.subarray(24, 56))) throw new Error("SHA-256 differs");
-	const point = JSON.parse(payload.toString()) as StoredPoint;
+export const decodePoint = (bytes: Buffer, id: string, keyring: Keyring): StoredPoint => {
+	const point = JSON.parse(decodeObjectFile(id, bytes, keyring).toString()) as StoredPoint;
 	if (point.version !== 1 || point.id !== id || !Array.isArray(point.disks)) throw new Error("holds another point");
 	return point;
 };
@@ -60,12 +56,14 @@ export const comparePoints = (a: StoredPoint, b: StoredPoint): number =>
 /** Reads points and remembers them: they never change. */
 export class PointStore {
 	readonly #store: Store;
+	readonly #keyring: Keyring;
 	readonly #known = new Map<string, StoredPoint>();
 	/** files that are not good points, with the reason, as of the last listing */
 	readonly bad = new Map<string, string>();
 
-	constructor(store: Store) {
+	constructor(store: Store, keyring: Keyring) {
 		this.#store = store;
+		this.#keyring = keyring;
 	}
 
 	/** All good points, oldest first. */
@@ -96,7 +94,7 @@ export class PointStore {
 		try {
 			const size = await this.#store.size(name);
 			if (size === undefined) return undefined;
-			const point = decodePoint(await this.#store.read(name, 0, size), id);
+			const point = decodePoint(await this.#store.read(name, 0, size), id, this.#keyring);
 			this.#known.set(id, point);
 			return point;
 		} catch (error) {

@@ -6,6 +6,7 @@ import type { RecordStatus } from "../../native/index.js";
 import { causeOf } from "./errors.js";
 import type { Index, Locator } from "./index-set.js";
 import { IDENTITY_BYTES, packName } from "./layout.js";
+import { PackSeals } from "./pack-seals.js";
 import { type Neighbour, PackTables } from "./pack-tables.js";
 import type { Store, StoreRead } from "./store.js";
 
@@ -34,6 +35,8 @@ const REASON: Partial<Record<RecordStatus, string>> = {
 	identity: "another block's record",
 	decode: "cannot be decompressed",
 	encrypted: "it is encrypted",
+	plain: "it is not encrypted",
+	tag: "it is not authentic",
 	ENOENT: "the pack is missing",
 };
 
@@ -49,12 +52,14 @@ const MISPLACED: ReadonlySet<RecordStatus> = new Set([
 
 export class RecordReader {
 	readonly tables: PackTables;
+	readonly #seals: PackSeals;
 
 	constructor(
 		readonly store: Store,
 		readonly index: Index,
 	) {
-		this.tables = new PackTables(store);
+		this.#seals = new PackSeals(store, index.keyring);
+		this.tables = new PackTables(store, this.#seals);
 	}
 
 	/** Reads all; per record undefined when its target is filled, else what is wrong. Never rejects. */
@@ -65,12 +70,13 @@ export class RecordReader {
 				? await Promise.all(found)
 				: (found as (Locator | null)[]);
 			const result: (RecordFault | undefined)[] = new Array(wanted.length);
+			if (this.index.keyring.encrypted) await this.#seals.load(places.flatMap((place) => place?.pack ?? []));
 			const reads: StoreRead[] = [];
 			const numbers: number[] = [];
 			places.forEach((place, n) => {
 				if (place === null || place.rawLength !== wanted[n].rawLength) return;
 				if (place.packSize !== undefined) this.tables.reading(place.pack, place.packSize);
-				reads.push(toRead(wanted[n], place));
+				reads.push(this.#toRead(wanted[n], place));
 				numbers.push(n);
 			});
 			const statuses = reads.length === 0 ? [] : await this.store.readRecords(reads);
@@ -104,7 +110,8 @@ export class RecordReader {
 	/** Reads records whose places are known: true where the target is filled. Never rejects, looks nowhere else. */
 	async readAt(wanted: (Wanted & { place: Locator })[]): Promise<boolean[]> {
 		try {
-			const statuses = await this.store.readRecords(wanted.map((one) => toRead(one, one.place)));
+			await this.#seals.load(wanted.map(({ place }) => place.pack));
+			const statuses = await this.store.readRecords(wanted.map((one) => this.#toRead(one, one.place)));
 			return statuses.map((status) => status === "ok");
 		} catch {
 			return wanted.map(() => false);
@@ -126,7 +133,8 @@ export class RecordReader {
 		for (let round = 0; round < 2; round++) {
 			if (round === 1) await this.index.reload();
 			for await (const place of this.index.findAll(identity, offset, type)) {
-				const [status] = await this.store.readRecords([toRead(wanted, place)]);
+				await this.#seals.load([place.pack]);
+				const [status] = await this.store.readRecords([this.#toRead(wanted, place)]);
 				if (status === "ok") return undefined;
 				this.#failed(place, status);
 				fault = {
@@ -137,15 +145,18 @@ export class RecordReader {
 		}
 		return fault;
 	}
-}
 
-const toRead = (wanted: Wanted, place: Locator): StoreRead => ({
-	file: packName(place.pack),
-	position: place.offset,
-	length: place.length,
-	identity: wanted.identity.subarray(wanted.offset, wanted.offset + IDENTITY_BYTES),
-	type: wanted.type,
-	rawLength: wanted.rawLength,
-	target: wanted.target,
-	targetOffset: wanted.targetOffset,
-});
+	#toRead(wanted: Wanted, place: Locator): StoreRead {
+		return {
+			file: packName(place.pack),
+			position: place.offset,
+			length: place.length,
+			identity: wanted.identity.subarray(wanted.offset, wanted.offset + IDENTITY_BYTES),
+			type: wanted.type,
+			rawLength: wanted.rawLength,
+			target: wanted.target,
+			targetOffset: wanted.targetOffset,
+			seal: this.#seals.of(place.pack),
+		};
+	}
+}

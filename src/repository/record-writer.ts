@@ -2,9 +2,11 @@
  * Stores records that are not in the repository yet: data blocks, map pages and objects. Remembers what it stored
  * in a compact table; a checkpoint makes it durable and hands it to the index (docs/format.md, 10.1).
  */
-import { encodeRecord, type Lane, sha256 } from "../../native/index.js";
+import { encodeRecord, type Lane } from "../../native/index.js";
+import type { Compression } from "./compression.js";
 import { IdentityTable } from "./identity-table.js";
 import type { Index } from "./index-set.js";
+import type { Keyring } from "./keyring.js";
 import { CODEC, IDENTITY_BYTES, packName, type Random, TYPE } from "./layout.js";
 import type { MapPage } from "./map-builder.js";
 import { PACK_KIND } from "./pack-format.js";
@@ -22,8 +24,9 @@ export interface StoredBytes {
 }
 
 export interface RecordWriterOptions {
-	/** repository id */
-	repository: string;
+	keyring: Keyring;
+	/** of data blocks */
+	compression: Compression;
 	random: Random;
 	/** new records after which a checkpoint is due */
 	checkpointRecords: number;
@@ -33,6 +36,8 @@ export class RecordWriter {
 	readonly #store: Store;
 	readonly #index: Index;
 	readonly #lane: Lane;
+	readonly keyring: Keyring;
+	readonly #compression: Compression;
 	readonly #checkpointRecords: number;
 	readonly #data: PackWriter;
 	readonly #meta: PackWriter;
@@ -50,13 +55,16 @@ export class RecordWriter {
 	/** bytes of all records stored */
 	recordBytes = 0;
 
-	constructor(store: Store, index: Index, lane: Lane, { repository, random, checkpointRecords }: RecordWriterOptions) {
-		this.#checkpointRecords = checkpointRecords;
+	constructor(store: Store, index: Index, lane: Lane, options: RecordWriterOptions) {
+		const { keyring, random } = options;
+		this.#checkpointRecords = options.checkpointRecords;
+		this.#compression = options.compression;
+		this.keyring = keyring;
 		this.#store = store;
 		this.#index = index;
 		this.#lane = lane;
-		this.#data = new PackWriter(store, repository, PACK_KIND.data, random);
-		this.#meta = new PackWriter(store, repository, PACK_KIND.meta, random);
+		this.#data = new PackWriter(store, keyring, PACK_KIND.data, random, lane);
+		this.#meta = new PackWriter(store, keyring, PACK_KIND.meta, random, lane);
 	}
 
 	/** Whether enough is new that `checkpoint` should be called. */
@@ -108,7 +116,9 @@ export class RecordWriter {
 			Uint32Array.from(chosen),
 			identities,
 			TYPE.block,
-			CODEC.lz4,
+			this.#compression.codec,
+			this.#compression.level,
+			this.keyring.encrypted,
 		);
 		// Encoded side by side, appended in order: packs then hold a disk's blocks as they lie on it, for sequential reading.
 		const inOrder = Promise.allSettled([before, encoding]).then(() => {});
@@ -159,7 +169,7 @@ export class RecordWriter {
 
 	/** Stores one object of at most 1 MiB; returns its identity. */
 	async storeObject(bytes: Buffer): Promise<Buffer> {
-		const identity = sha256(bytes);
+		const identity = this.keyring.identityOf(bytes);
 		if (!(await this.has(identity, 0, TYPE.object))) await this.#storeSmall(identity, bytes, TYPE.object);
 		return identity;
 	}
@@ -167,7 +177,9 @@ export class RecordWriter {
 	async #storeSmall(identity: Buffer, plain: Buffer, type: number): Promise<void> {
 		const entry = this.claim(identity, 0, type, plain.length);
 		if (entry < 0) return;
-		const bytes = encodeRecord(plain, identity, type, CODEC.lz4);
+		// Pages are digests and objects small: stronger compression would gain nothing.
+		const codec = this.#compression.codec === CODEC.raw ? CODEC.raw : CODEC.lz4;
+		const bytes = encodeRecord(plain, identity, type, codec, undefined, this.keyring.encrypted);
 		this.#batch.push({ bytes, entry, facts: { identity, type, rawLength: plain.length, length: bytes.length } });
 		this.#batchBytes += bytes.length;
 		if (this.#batchBytes >= BATCH_BYTES) await this.#flushBatch();

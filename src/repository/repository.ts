@@ -4,7 +4,8 @@ import { runBackup } from "./backup.js";
 import { BlockFetcher } from "./block-fetcher.js";
 import type { BlockCache } from "./cache.js";
 import { checkRepository } from "./check.js";
-import type { Config } from "./config.js";
+import { type Compression, parseCompression } from "./compression.js";
+import { type Config, FEATURE } from "./config.js";
 import {
 	type BackupRequest,
 	type CheckReport,
@@ -18,7 +19,8 @@ import {
 import { DiskImage } from "./disk-image.js";
 import { causeOf, codeOf, storeError } from "./errors.js";
 import { Index } from "./index-set.js";
-import { LOCK_PINS, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import type { Keyring } from "./keyring.js";
+import { CODEC, LOCK_PINS, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
 import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
 import { presentPacks } from "./pack-inventory.js";
@@ -42,6 +44,8 @@ export class FileRepository implements Repository {
 	readonly #checkpointRecords: number;
 	/** features that this program can read past but must not write beside (docs/format.md, 4) */
 	readonly #unknownFeatures: string[];
+	readonly #config: Config;
+	readonly #keyring: Keyring;
 	readonly #index: Index;
 	readonly #points: PointStore;
 	readonly #records: RecordReader;
@@ -53,18 +57,21 @@ export class FileRepository implements Repository {
 	private constructor(
 		readonly path: string,
 		config: Config,
+		keyring: Keyring,
 		store: Store,
 		cache: BlockCache,
 		{ random, checkpointRecords }: RepositoryTuning,
 	) {
 		this.#checkpointRecords = checkpointRecords;
 		this.#unknownFeatures = config.features.readCompatible;
+		this.#config = config;
+		this.#keyring = keyring;
 		this.id = config.id;
 		this.blockSize = config.blockSize;
 		this.#store = store;
 		this.#random = random;
-		this.#index = new Index(store, config.id, random, { write: config.features.readCompatible.length === 0 });
-		this.#points = new PointStore(store);
+		this.#index = new Index(store, keyring, random, { write: config.features.readCompatible.length === 0 });
+		this.#points = new PointStore(store, keyring);
 		this.#records = new RecordReader(store, this.#index);
 		this.#pages = new PageStore(this.#records);
 		this.#fetcher = new BlockFetcher(this.#records, cache.pool(config.blockSize));
@@ -74,11 +81,12 @@ export class FileRepository implements Repository {
 	static async open(
 		path: string,
 		config: Config,
+		keyring: Keyring,
 		store: Store,
 		cache: BlockCache,
 		tuning: RepositoryTuning,
 	): Promise<FileRepository> {
-		const repository = new FileRepository(path, config, store, cache, tuning);
+		const repository = new FileRepository(path, config, keyring, store, cache, tuning);
 		await repository.#index.refresh();
 		return repository;
 	}
@@ -204,12 +212,14 @@ export class FileRepository implements Repository {
 				`${this.path} uses ${names}: this program can only read it, install a newer springback`,
 			);
 		}
+		const compression = this.#compression(request.compression ?? this.#config.compression);
 		const run = this.#backups.then(() =>
 			runBackup(request, {
 				store: this.#store,
 				index: this.#index,
 				points: this.#points,
-				repository: this.id,
+				keyring: this.#keyring,
+				compression,
 				blockSize: this.blockSize,
 				random: this.#random,
 				checkpointRecords: this.#checkpointRecords,
@@ -220,13 +230,25 @@ export class FileRepository implements Repository {
 		return run;
 	}
 
+	#compression(name: string): Compression {
+		const compression = parseCompression(name);
+		if (compression === undefined)
+			throw new RangeError(`compression "${name}": use none, lz4, zstd or zstd:1 to zstd:19`);
+		if (compression.codec === CODEC.zstd && !this.#config.features.incompatible.includes(FEATURE.zstd))
+			throw new RepositoryError(
+				"UNSUPPORTED",
+				`${this.path} was made by a version without zstd: use --compression lz4, or make a new repository`,
+			);
+		return compression;
+	}
+
 	async check(options: {
 		readData: boolean;
 		progress?: (p: Progress) => void;
 		signal?: AbortSignal;
 	}): Promise<CheckReport> {
 		try {
-			return await checkRepository(this.#store, this.id, this.blockSize, this.#random, options);
+			return await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options);
 		} catch (error) {
 			throw storeError(error, this.path, "checking");
 		}

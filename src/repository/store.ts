@@ -18,14 +18,19 @@ export interface StoreRead {
 	rawLength: number;
 	target: Uint8Array;
 	targetOffset: number;
+	/** what the record is encrypted with, as native RecordRead has it: PackSeals.of(pack); undefined in a plain repository */
+	seal: Uint8Array | undefined;
 }
 
 /** A file that is being written and has no name yet. */
 export interface Upload {
 	/** bytes appended so far */
 	readonly length: number;
-	/** Appends in call order; resolves when the bytes are with the store and the buffers free again. */
-	append(parts: Uint8Array[]): Promise<void>;
+	/**
+	 * Appends in call order; resolves when the bytes are with the store and the buffers free again. With `ready` the
+	 * bytes have their place at once, and their final content when it resolves.
+	 */
+	append(parts: Uint8Array[], ready?: Promise<unknown>): Promise<void>;
 	/** Makes everything appended durable. Nothing may be appended afterwards. */
 	seal(): Promise<void>;
 	/** Removes the temporary file; harmless after `publish`. */

@@ -4,13 +4,7 @@ import { join } from "node:path";
 import t from "tap";
 import { faults } from "../../native/index.js";
 import { openRepository, type Repository } from "../../src/repository/index.js";
-import { BLOCK, Dice, folder, fresh, MemoryImage, MIB, open, readAll, request } from "./helpers.js";
-
-/** Files below a folder, relative. */
-const filesOf = (path: string, below = ""): string[] =>
-	readdirSync(join(path, below), { withFileTypes: true }).flatMap((entry) =>
-		entry.isDirectory() ? filesOf(path, join(below, entry.name)) : [join(below, entry.name)],
-	);
+import { BLOCK, Dice, filesOf, folder, fresh, MemoryImage, MIB, open, readAll, request } from "./helpers.js";
 
 /** Bytes that compress well, so that packs are short. */
 const plain = (length: number, seed: number): Buffer => {

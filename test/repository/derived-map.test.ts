@@ -3,10 +3,13 @@ import t from "tap";
 import { sha256 } from "../../native/index.js";
 import { blockRanges } from "../../src/repository/block-ranges.js";
 import { DerivedMapBuilder } from "../../src/repository/derived-map.js";
+import { Keyring } from "../../src/repository/keyring.js";
 import { MapBuilder, type MapPage } from "../../src/repository/map-builder.js";
 import { MapReader } from "../../src/repository/map-reader.js";
 import type { PageStore } from "../../src/repository/page-store.js";
 import { Dice } from "./helpers.js";
+
+const PLAIN = new Keyring("00".repeat(16));
 
 class Pages {
 	readonly all = new Map<string, Buffer>();
@@ -26,7 +29,7 @@ class Pages {
 type Disk = Map<number, Buffer>;
 
 const full = (disk: Disk, blocks: number, pages: Pages): Buffer | null => {
-	const builder = new MapBuilder(blocks, pages.keep);
+	const builder = new MapBuilder(blocks, PLAIN, pages.keep);
 	for (const n of [...disk.keys()].sort((a, b) => a - b)) builder.set(n, disk.get(n)!, 0);
 	return builder.finish();
 };
@@ -57,7 +60,7 @@ t.test("random disks, changes, growth and shrinkage", async (t) => {
 				Array.from({ length: dice.below(Math.min(8, to - from + 1)) }, () => from + dice.below(to - from)),
 			);
 			for (const n of changed) next.set(n, dice.bytes(32));
-			const builder = new DerivedMapBuilder(base, size, ranges, pages.keep);
+			const builder = new DerivedMapBuilder(base, size, ranges, PLAIN, pages.keep);
 			for (const n of [...new Set(changed)].sort((a, b) => a - b)) await builder.set(n, next.get(n)!, 0);
 			const derived = await builder.finish();
 			const expected = new Pages();
@@ -75,7 +78,7 @@ t.test("random disks, changes, growth and shrinkage", async (t) => {
 t.test("work grows with the change, not with the disk", async (t) => {
 	const pages = new Pages();
 	const blocks = 10_000_000;
-	const builder = new MapBuilder(blocks, pages.keep);
+	const builder = new MapBuilder(blocks, PLAIN, pages.keep);
 	const identity = Buffer.alloc(32, 7);
 	for (let n = 0; n < blocks; n += 50) builder.set(n, identity, 0);
 	const root = builder.finish();
@@ -85,7 +88,7 @@ t.test("work grows with the change, not with the disk", async (t) => {
 		blocks,
 		1,
 	);
-	const derived = new DerivedMapBuilder(new MapReader(pages.store, root, blocks, 1), blocks, ranges, pages.keep);
+	const derived = new DerivedMapBuilder(new MapReader(pages.store, root, blocks, 1), blocks, ranges, PLAIN, pages.keep);
 	for (const { from } of ranges) await derived.set(from, Buffer.alloc(32, from), 0);
 	await derived.finish();
 	t.ok(pages.all.size - stored <= 12, `${pages.all.size - stored} new pages for three places of four levels`);
@@ -94,6 +97,7 @@ t.test("work grows with the change, not with the disk", async (t) => {
 		new MapReader(pages.store, root, blocks, 1),
 		blocks,
 		[],
+		PLAIN,
 		pages.keep,
 	).finish();
 	t.same(same, root, "nothing changed: the same map");

@@ -1,6 +1,6 @@
 /** Deterministic images, randomness and repositories for the tests of this room. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -11,6 +11,7 @@ import {
 	type OpenRepositoryOptions,
 	openRepository,
 	type Repository,
+	unlockRepository,
 } from "../../src/repository/index.js";
 
 export const KIB = 1024;
@@ -149,4 +150,24 @@ export const readAll = async (repository: Repository, spec: string, disk = "disk
 	} finally {
 		await image.close();
 	}
+};
+
+/** Files below a folder, relative. */
+export const filesOf = (path: string, below = ""): string[] =>
+	readdirSync(join(path, below), { withFileTypes: true }).flatMap((entry) =>
+		entry.isDirectory() ? filesOf(path, join(below, entry.name)) : [join(below, entry.name)],
+	);
+
+/** Keys that cost nothing to try. */
+export const CHEAP = { scrypt: { N: 16, r: 1, p: 1 } };
+
+/** Opens the repositories that `encrypted` makes. */
+export const PASSPHRASE = { key: { passphrase: () => Buffer.from("open sesame") } };
+
+/** A new encrypted repository, open, with its master key. */
+export const encrypted = async (t: Test, compression?: string): Promise<Repository & { master: Buffer }> => {
+	const path = join(folder(t), "repository");
+	await initRepository(path, { ...CHEAP, compression, passphrase: PASSPHRASE.key.passphrase() });
+	const { master } = (await unlockRepository(path, PASSPHRASE.key))!;
+	return Object.assign(await open(t, path, { key: { masterOf: () => master } }), { master });
 };

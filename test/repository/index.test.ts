@@ -5,6 +5,7 @@ import t from "tap";
 import { FileStore } from "../../src/repository/file-store.js";
 import { ENTRY_BYTES, IdentityTable, writeEntry } from "../../src/repository/identity-table.js";
 import { Index } from "../../src/repository/index-set.js";
+import { Keyring } from "../../src/repository/keyring.js";
 import { BLOCK, Dice, fresh, MemoryImage, randomFrom, readAll, request } from "./helpers.js";
 
 t.test("table: finds what was added, through growth", async (t) => {
@@ -24,7 +25,7 @@ t.test("segments: every entry is found, absent ones mostly without I/O, merging 
 	const { path, id } = await fresh(t);
 	const store = new FileStore(path, randomFrom("segments"), 2);
 	t.teardown(() => store.close());
-	const index = new Index(store, id, randomFrom("index"));
+	const index = new Index(store, new Keyring(id), randomFrom("index"));
 	const dice = new Dice(2);
 	const all: Buffer[] = [];
 	const offsets: number[] = [];
@@ -63,7 +64,7 @@ t.test("segments: every entry is found, absent ones mostly without I/O, merging 
 	let maybe = 0;
 	for (let n = 0; n < 20_000; n++) if (index.segments[0].mayHave(dice.bytes(32), 0)) maybe += 1;
 	t.ok(maybe < 200, `${maybe} of 20000 are false "there"`);
-	const other = new Index(store, id, randomFrom("other"));
+	const other = new Index(store, new Keyring(id), randomFrom("other"));
 	await other.refresh();
 	t.equal((await other.find(all.at(-1)!, 0, 1))?.offset, offsets.at(-1));
 });

@@ -93,10 +93,14 @@ t.test("features that this program does not know", async (t) => {
 		code: "READ_ONLY",
 		message: /retention/,
 	});
-	use({ incompatible: ["zstd"] });
-	await t.rejects(openRepository(path), { code: "NEWER_FORMAT", message: /zstd/ });
-	use({ incompatible: ["encryption"] });
-	await t.rejects(openRepository(path), { code: "ENCRYPTED" });
+	use({ readCompatible: [], incompatible: ["zstd", "telepathy"] });
+	await t.rejects(openRepository(path), { code: "NEWER_FORMAT", message: /uses telepathy,/ });
+	use({ readCompatible: [], incompatible: [] });
+	const old = await open(t, path);
+	const zstd = request("vm", new MemoryImage(Buffer.alloc(1)), 0, { compression: "zstd" });
+	await t.rejects(old.backup(zstd), { code: "UNSUPPORTED", message: /without zstd/ });
+	use({ readCompatible: [], incompatible: ["encryption"] });
+	await t.rejects(openRepository(path), { code: "ENCRYPTED", message: /--key-file/ });
 });
 
 t.test("a cache of another make is refused, a tiny one too", async (t) => {

@@ -6,6 +6,8 @@ import t from "tap";
 import { faults } from "../../native/index.js";
 import { FileStore } from "../../src/repository/file-store.js";
 import { createBlockCache, openRepository, type Repository } from "../../src/repository/index.js";
+import { Keyring } from "../../src/repository/keyring.js";
+import { PackSeals } from "../../src/repository/pack-seals.js";
 import { PackTables } from "../../src/repository/pack-tables.js";
 import { ReadAround } from "../../src/repository/read-around.js";
 import { BLOCK, Dice, fresh, MemoryImage, MIB, open, randomFrom, request } from "./helpers.js";
@@ -40,10 +42,11 @@ t.test("pack tables: bounded; scattered use replaces nothing; what is wrong is n
 	const { path, data, meta } = await stored(t, 300);
 	const store = new FileStore(path, randomFrom("tables"), 2);
 	t.teardown(() => store.close());
+	const seals = new PackSeals(store, new Keyring("0".repeat(32)));
 	const entry = data.bytes.readBigUInt64LE(data.bytes.length - 56);
 	const first = data.bytes.subarray(Number(entry), Number(entry) + 48);
 
-	const tables = new PackTables(store);
+	const tables = new PackTables(store, seals);
 	t.equal(tables.find(first, 0, 1), undefined);
 	tables.reading(data.id, data.bytes.length);
 	await tables.loaded(data.id);
@@ -58,25 +61,25 @@ t.test("pack tables: bounded; scattered use replaces nothing; what is wrong is n
 	tables.reading(data.id, data.bytes.length);
 	t.equal(tables.loaded(data.id), undefined, "rejected: not loaded again");
 
-	const wrong = new PackTables(store);
+	const wrong = new PackTables(store, seals);
 	wrong.reading(data.id, data.bytes.length - 1);
 	wrong.reading("0".repeat(32), 100_000);
 	await Promise.all([wrong.loaded(data.id), wrong.loaded("0".repeat(32))]);
 	t.equal(wrong.bytes, 0);
 
 	const oneTable = 300 * 48 + 512 * 4;
-	const small = new PackTables(store, 2 * oneTable);
+	const small = new PackTables(store, seals, 2 * oneTable);
 	small.reading(data.id, data.bytes.length);
 	await small.loaded(data.id);
 	t.equal(small.bytes, oneTable);
-	const tight = new PackTables(store, 2 * oneTable - 2);
+	const tight = new PackTables(store, seals, 2 * oneTable - 2);
 	tight.reading(data.id, data.bytes.length);
 	await tight.loaded(data.id);
 	t.equal(tight.bytes, 0, "one table takes at most half");
 	small.reading(meta.id, meta.bytes.length);
 	await small.loaded(meta.id);
 	t.ok(small.bytes > oneTable && small.bytes <= 2 * oneTable);
-	const late = new PackTables(store, 2 * oneTable);
+	const late = new PackTables(store, seals, 2 * oneTable);
 	late.reading(meta.id, meta.bytes.length);
 	late.reading(data.id, data.bytes.length);
 	await Promise.all([late.loaded(meta.id), late.loaded(data.id)]);

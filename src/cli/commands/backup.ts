@@ -1,11 +1,11 @@
 /** springback backup */
 import { backup } from "../../backup/index.js";
-import { checkVmName, openRepository } from "../../repository/index.js";
+import { checkVmName } from "../../repository/index.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
+import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
-import { repositoryPath } from "../places.js";
-import { positionals, size, text, texts } from "../values.js";
+import { compressionOption, positionals, size, text, texts } from "../values.js";
 
 const command: Command = {
 	summary: "makes a restore point of a VM from disk images or NBD exports",
@@ -18,6 +18,7 @@ const command: Command = {
   --changes FILE JSON array of {"offset": BYTES, "length": BYTES}: only these parts are read, the rest is shared with
                  POINT; DISK=FILE, or in the order of the disks. What is missing in it is missing in the backup.
   --read-limit N read no faster than N bytes a second, all disks together (50m)
+  --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
 	options: {
 		disk: { type: "string", multiple: true },
@@ -25,12 +26,14 @@ const command: Command = {
 		since: { type: "string" },
 		changes: { type: "string", multiple: true },
 		"read-limit": { type: "string" },
+		compression: { type: "string" },
 	},
 	async run(context) {
 		const [vm] = positionals(context, ["VM"]);
 		const disks = texts(context, "disk");
 		refuseVmName(vm);
-		const repository = await openRepository(repositoryPath(context));
+		const compression = compressionOption(context);
+		const repository = await openNamed(context);
 		const bar = context.out.progress("backup");
 		try {
 			const { notes, ...report } = await backup(repository, {
@@ -40,6 +43,7 @@ const command: Command = {
 				since: text(context, "since"),
 				changes: texts(context, "changes"),
 				readLimit: readLimit(context),
+				compression,
 				progress: (p) => bar.update(p),
 				signal: context.signal,
 			});

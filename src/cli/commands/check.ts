@@ -1,9 +1,8 @@
 /** springback check */
-import { openRepository } from "../../repository/index.js";
 import type { Command } from "../command.js";
 import { EXIT } from "../exit.js";
+import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
-import { repositoryPath } from "../places.js";
 import { flag, positionals } from "../values.js";
 
 const command: Command = {
@@ -14,7 +13,7 @@ const command: Command = {
 	options: { "read-data": { type: "boolean" } },
 	async run(context) {
 		positionals(context, []);
-		const repository = await openRepository(repositoryPath(context));
+		const repository = await openNamed(context);
 		const bar = context.out.progress("check");
 		try {
 			const report = await repository.check({

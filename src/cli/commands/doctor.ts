@@ -8,6 +8,7 @@ import { checkPorts } from "../doctor/ports.js";
 import { checkRepository } from "../doctor/repository.js";
 import { checkState } from "../doctor/state.js";
 import { EXIT } from "../exit.js";
+import { keySource } from "../keys.js";
 import { table } from "../output.js";
 import { statePath } from "../places.js";
 import { address, port, positionals, text } from "../values.js";
@@ -29,7 +30,7 @@ const command: Command = {
 				nfs: port(context, "nfs-port", DEFAULT_NFS_PORT),
 				mount: port(context, "mount-port", DEFAULT_MOUNT_PORT),
 			})),
-			...(await checkRepository(text(context, "repo") ?? process.env.SPRINGBACK_REPO)),
+			...(await checkRepository(text(context, "repo") ?? process.env.SPRINGBACK_REPO, keySource(context, false))),
 		];
 		const rows = findings.map(({ check, level, message, remedy }) => [
 			level,

@@ -1,10 +1,9 @@
 /** springback export */
 import { exportDisk } from "../../backup/index.js";
-import { openRepository } from "../../repository/index.js";
 import type { Command } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
+import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
-import { repositoryPath } from "../places.js";
 import { flag, positionals, text } from "../values.js";
 
 const command: Command = {
@@ -18,7 +17,7 @@ const command: Command = {
 		const [spec] = positionals(context, ["VM[@POINT]"]);
 		const target = text(context, "output");
 		if (!target) throw new UsageError("-o is missing: name the file or NBD export to write");
-		const repository = await openRepository(repositoryPath(context));
+		const repository = await openNamed(context);
 		const bar = context.out.progress("export");
 		try {
 			const point = await repository.resolve(spec);

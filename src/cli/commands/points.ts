@@ -1,9 +1,8 @@
 /** springback points */
-import { openRepository } from "../../repository/index.js";
 import type { Command } from "../command.js";
 import { EXIT } from "../exit.js";
+import { openNamed } from "../keys.js";
 import { bytes, localTime, table } from "../output.js";
-import { repositoryPath } from "../places.js";
 import { positionals } from "../values.js";
 
 const command: Command = {
@@ -13,7 +12,7 @@ const command: Command = {
 	options: {},
 	async run(context) {
 		const [vm] = positionals(context, ["VM"], 0);
-		const repository = await openRepository(repositoryPath(context));
+		const repository = await openNamed(context);
 		try {
 			const points = await repository.points(vm);
 			const document = points.map(({ id, vm, time, disks, consistency, size_new, parent }) => ({

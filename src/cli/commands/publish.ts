@@ -5,8 +5,10 @@ import type { ControlClient } from "../../mountd/control-client.js";
 import type { HelloResult, PublishParams } from "../../mountd/protocol.js";
 import { SessionStore } from "../../mountd/session-store.js";
 import { findMountd } from "../../mountd/start.js";
+import { unlockRepository } from "../../repository/index.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
+import { keySource } from "../keys.js";
 import { askMountd } from "../mountds.js";
 import { repositoryPath, statePath } from "../places.js";
 import { address, flag, port, positionals, size, text, texts } from "../values.js";
@@ -51,9 +53,13 @@ const command: Command = {
 	},
 	async run(context) {
 		const [spec] = positionals(context, ["VM[@POINT]"]);
+		const repository = repositoryPath(context);
+		// Before anything is started: a wrong passphrase is found here.
+		const unlocked = await unlockRepository(repository, keySource(context));
 		const params: PublishParams = {
 			spec,
-			repository: repositoryPath(context),
+			repository,
+			key: unlocked && { repository: unlocked.repository, master: unlocked.master.toString("hex") },
 			session: text(context, "session"),
 			clients: texts(context, "client"),
 			readOnly: flag(context, "read-only"),
