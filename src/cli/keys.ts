@@ -15,6 +15,13 @@ export function openNamed(context: Context): Promise<Repository> {
 	return openRepository(repositoryPath(context), { key: keySource(context) });
 }
 
+/** The key of the repository that is copied to: its own file, else no passphrase but one that is typed. */
+export function targetKeySource(context: Context): KeySource | undefined {
+	const file = text(context, "to-key-file");
+	if (file !== undefined) return { passphrase: () => readKeyFile(file), expected: true };
+	return canAsk() ? { passphrase: () => askSecret("Passphrase of --to: ") } : undefined;
+}
+
 /** Undefined: none was given and nobody can be asked. */
 export function keySource(context: Context, ask = true): KeySource | undefined {
 	const given = givenPassphrase(context);

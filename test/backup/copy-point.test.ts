@@ -8,6 +8,7 @@ import { backup, copyPoint } from "../../src/backup/index.js";
 import { initRepository, openRepository, type Point, type Repository } from "../../src/repository/index.js";
 
 const MIB = 1 << 20;
+const CHEAP = { N: 2, r: 8, p: 1 };
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 const noise = (length: number, seed: number): Buffer => {
@@ -121,6 +122,10 @@ t.test("the command", async (t) => {
 		status: 0,
 		stdout: /^0 restore points copied to .*, 3 were there\n$/,
 	});
+	writeFileSync(path("secret"), "of the copy\n");
+	await initRepository(path("c"), { compression: "zstd", passphrase: Buffer.from("of the copy"), scrypt: CHEAP });
+	t.match(run("one", "--to", path("c"), "--to-key-file", path("secret")), { status: 0, stdout: /^2 restore points/ });
+	t.match(run("one", "--to", path("c")), { status: 1, stderr: /is encrypted/ });
 	t.match(run("--to", path("a")), { status: 2, stderr: /that is the same repository\n$/ });
 	t.match(run("one"), { status: 2, stderr: /--to is missing/ });
 	t.match(run("three", "--to", path("b")), { status: 1, stderr: /three/ });

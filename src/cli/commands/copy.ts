@@ -3,8 +3,8 @@ import { type CopyPointReport, copyPoint } from "../../backup/index.js";
 import { openRepository, type Point, type Repository } from "../../repository/index.js";
 import type { Command } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
+import { openNamed, targetKeySource } from "../keys.js";
 import { bytes } from "../output.js";
-import { repositoryPath } from "../places.js";
 import { text } from "../values.js";
 
 const command: Command = {
@@ -12,17 +12,18 @@ const command: Command = {
 	help: `springback copy [VM[@POINT]…] --to DIR
   Without @POINT all points of the VM, oldest first; without VM all of all. What is there already is left alone,
   so the same command copies what is new since the last time; an interrupted copy is continued by it.
-  --to DIR       the repository to copy into; it may have another block size`,
-	options: { to: { type: "string" } },
+  --to DIR       the repository to copy into; it may differ in block size, compression and encryption
+  --to-key-file F  file with its passphrase, if it is encrypted`,
+	options: { to: { type: "string" }, "to-key-file": { type: "string" } },
 	async run(context) {
 		const specs = context.positionals;
 		const to = text(context, "to");
 		if (!to) throw new UsageError("--to is missing: name the repository to copy into");
-		const source = await openRepository(repositoryPath(context));
+		const source = await openNamed(context);
 		let target: Repository | undefined;
 		const bar = context.out.progress("copy");
 		try {
-			target = await openRepository(to);
+			target = await openRepository(to, { key: targetKeySource(context) });
 			if (target.id === source.id) throw new UsageError(`--to ${to}: that is the same repository`);
 			const reports: CopyPointReport[] = [];
 			for (const point of await chosen(source, specs)) {
