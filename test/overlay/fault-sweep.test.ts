@@ -4,44 +4,18 @@
  * for every n. Whatever happens, what was acknowledged is there afterwards, for a process that died and, if it was
  * stable, after a power loss; what was not has happened whole or not at all, in order; and the session opens.
  */
-import { cpSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { type FaultRule, faults, type TraceEntry } from "../../native/index.js";
 import { OverlayError, openSession, type SessionTree } from "../../src/overlay/index.js";
 import { fingerprint, modelFingerprint, Shadow } from "./crash-lab.js";
-import { create, type Lab, lab, random, temporary } from "./lab.js";
-import type { Model } from "./model.js";
-import { modelOf } from "./seeded-model.js";
+import { create, lab, random, temporary } from "./lab.js";
+import { callsOf, descriptors, type Left, leave, some } from "./sweep.js";
 import { check, Worker } from "./worker.js";
 
-const LONG = Boolean(process.env.SPRINGBACK_LONG);
 const SEED = Number(process.env.SPRINGBACK_SEED ?? 31);
 const STEPS = 16;
-/** At most this many calls of a kind are made to fail, evenly spread. */
-const CALLS = LONG ? 1000 : 16;
-
-/** A session that a process left without closing it. */
-interface Left {
-	l: Lab;
-	/** its files */
-	directory: string;
-	model: Model;
-}
-
-const left = async (t: Test): Promise<Left> => {
-	const parent = temporary(t, true);
-	const home = join(parent, "made");
-	const directory = join(parent, "left");
-	mkdirSync(home);
-	const l = lab(home, { reserveBytes: 64 * 1024 });
-	const tree = await create(l);
-	const worker = new Worker(tree, modelOf(tree), random(SEED), 3, "old");
-	await worker.run(30);
-	cpSync(home, directory, { recursive: true });
-	await tree.close();
-	return { l, directory, model: worker.model };
-};
 
 interface Life {
 	/** how far it came */
@@ -71,27 +45,6 @@ const live = async ({ l, model }: Left, directory: string): Promise<Life> => {
 	return { worker, error, failed };
 };
 
-/** How many calls of each kind `act` makes on each file. Reads are not recorded, so that they are guessed. */
-const callsOf = async (act: () => Promise<void>): Promise<{ op: string; path: string; calls: number }[]> => {
-	faults.startTrace();
-	await act();
-	const kinds = new Map([["pread", { op: "pread", path: "", calls: 40 }]]);
-	for (const { op, path: whole } of faults.stopTrace()) {
-		if (op === "mark") continue;
-		const path = whole.slice(whole.lastIndexOf("/"));
-		const kind = kinds.get(op + path) ?? { op, path, calls: 0 };
-		kind.calls++;
-		kinds.set(op + path, kind);
-	}
-	return [...kinds.values()];
-};
-
-/** Numbers below `calls`, not more than CALLS. */
-const some = (calls: number): number[] => {
-	const count = Math.min(calls, CALLS);
-	return Array.from({ length: count }, (_, i) => Math.floor((i * calls) / count));
-};
-
 /**
  * The files after a power loss behind that life. What a failed sync did not write is lost for good, also when another
  * sync succeeds later: the pages look clean.
@@ -107,11 +60,9 @@ const lose = (shadow: Shadow, trace: TraceEntry[], { op, path = "", skip = 0 }: 
 	if (op === "fdatasync" && syncs <= skip) file?.lose();
 };
 
-const descriptors = (): number => readdirSync("/proc/self/fd").length;
-
 t.test("EIO at every call of a life", async (t) => {
 	t.teardown(() => faults.clear());
-	const one = await left(t);
+	const one = await leave(t, SEED);
 	const { l, model } = one;
 	const [directory, lossy] = ["live", "lossy"].map((name) => join(one.directory, "..", name));
 	const fresh = (): void => {
