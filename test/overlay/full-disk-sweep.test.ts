@@ -28,7 +28,9 @@ const isFullOrStopped: Refusal = (error) => isFull(error) || (error instanceof O
 const work = async (tree: SessionTree, model: Model, label: string, isRefusal = isFull): Promise<number> => {
 	const disk = diskOf(tree);
 	let refused = 0;
-	const together = async (...calls: [real: () => Promise<unknown>, act: (result: unknown) => void][]): Promise<void> => {
+	const together = async (
+		...calls: [real: () => Promise<unknown>, act: (result: unknown) => void][]
+	): Promise<void> => {
 		const outcomes = await Promise.allSettled(calls.map(([real]) => real()));
 		for (const [index, outcome] of outcomes.entries())
 			if (outcome.status === "fulfilled") calls[index][1](outcome.value);
@@ -53,8 +55,7 @@ const work = async (tree: SessionTree, model: Model, label: string, isRefusal = 
 			await together([() => tree.remove(1, other), () => model.remove(1, other, false)]);
 		const size = DISK - 1000 * i;
 		if (i % 4 === 3) await together([() => tree.change(disk, { size }), () => model.resize(disk, size)]);
-		if (i % 4 === 2)
-			await together([async () => (await tree.snapshot(disk)).release(), () => undefined]);
+		if (i % 4 === 2) await together([async () => (await tree.snapshot(disk)).release(), () => undefined]);
 	}
 	return refused;
 };

@@ -15,26 +15,32 @@ import { create, lab, open, pattern, random, readAll, temporary } from "./lab.js
 const LONG = Boolean(process.env.SPRINGBACK_LONG);
 const SEEDS = LONG ? 60 : 4;
 const FIRST = Number(process.env.SPRINGBACK_SEED ?? 1);
-const WRITES = 2000;
-const BLOCKS = 400;
+const WRITES = 1500;
+const BLOCKS = 320;
 const SIZE = 2560;
 const WRITERS = 12;
 const READERS = 3;
 /** crashes of each seed */
-const CRASHES = 25;
+const CRASHES = 20;
+/** of a file that comes and goes: many segments die at once */
+const BULK = 700_000;
+
+const SPEC = { kind: "file" as const, mode: 0o600, uid: 0, gid: 0 };
 
 type Chance = (limit: number) => number;
 
 /** Slow calls, a few in a row each time. */
 const slowness = (chance: Chance): FaultRule[] =>
 	[
-		{ op: "fdatasync", path: "/log", calls: WRITES },
+		{ op: "fdatasync", path: "/log", calls: WRITES / 2, longest: 60 },
 		{ op: "pwrite", path: "/log", calls: WRITES },
 		{ op: "pread", path: "/index", calls: WRITES },
 		{ op: "fdatasync", path: "/index", calls: 100 },
 		{ op: "fallocate", path: "/log", calls: 200 },
-	].flatMap(({ op, path, calls }) =>
-		Array.from({ length: 12 }, () => ({ op, path, skip: chance(calls), count: 1 + chance(4), delayMs: 1 + chance(15) })),
+	].flatMap(({ op, path, calls, longest = 15 }) =>
+		Array.from({ length: 12 }, () => ({
+			...{ op, path, skip: chance(calls), count: 1 + chance(4), delayMs: 1 + chance(longest) },
+		})),
 	);
 
 /** Versions of every block: 0 is zeros. Learns of them from the marks of the trace. */
@@ -89,6 +95,15 @@ const load = async (tree: SessionTree, id: number, known: Known, chance: Chance)
 		}
 		writing--;
 	};
+	const bulk = async (): Promise<void> => {
+		for (let i = 0; writing > 0; i++) {
+			const file = await tree.create(1, `bulk-${i}`, SPEC);
+			await tree.write(file.id, 0, pattern(i, BULK, 1), false);
+			await (await tree.snapshot(id)).release();
+			await tree.remove(1, `bulk-${i}`);
+			for (let more = chance(4); more > 0; more--) await (await tree.snapshot(id)).release();
+		}
+	};
 	const reader = async (): Promise<void> => {
 		while (writing > 0) {
 			const block = chance(BLOCKS);
@@ -98,7 +113,8 @@ const load = async (tree: SessionTree, id: number, known: Known, chance: Chance)
 			await new Promise((resolve) => setImmediate(resolve));
 		}
 	};
-	await Promise.all([...Array.from({ length: WRITERS }, writer), ...Array.from({ length: READERS }, reader)]);
+	const writers = Array.from({ length: WRITERS }, writer);
+	await Promise.all([...writers, bulk(), ...Array.from({ length: READERS }, reader)]);
 };
 
 for (let seed = FIRST; seed < FIRST + SEEDS; seed++)
@@ -110,7 +126,7 @@ for (let seed = FIRST; seed < FIRST + SEEDS; seed++)
 		const l = lab(home, { reserveBytes: 64 * 1024, cacheBytes: 16 * 1024 });
 		const chance = random(seed);
 		const tree = await create(l);
-		const { id } = await tree.create(1, "blocks", { kind: "file", mode: 0o600, uid: 0, gid: 0 });
+		const { id } = await tree.create(1, "blocks", SPEC);
 		await tree.change(id, { size: BLOCKS * SIZE });
 		const shadow = new Shadow(home);
 		faults.startTrace();
