@@ -18,6 +18,11 @@ export interface Disk {
 	readOnly?: boolean;
 	/** the guest's bus; `pvscsi` is what a VMware guest sees */
 	bus?: "virtio" | "pvscsi";
+	/**
+	 * an existing empty file in which every write, flush and discard is recorded, in the format of the kernel's
+	 * dm-log-writes with sectors of 512 bytes; `source` is then a file, and the host itself syncs nothing
+	 */
+	log?: string;
 }
 
 export interface MachineOptions {
@@ -196,6 +201,7 @@ function machineArguments(options: MachineOptions): string[] {
 }
 
 function diskArguments(disk: Disk, index: number): string[] {
+	if (disk.log !== undefined) return recordedDiskArguments(disk.source, disk.log, index);
 	const flags = `${disk.snapshot ? ",snapshot=on" : ""}${disk.readOnly ? ",readonly=on" : ""}`;
 	const drive = `file=${quoted(disk.source)},format=raw,if=none,id=disk${index}${flags}`;
 	const devices =
@@ -203,6 +209,17 @@ function diskArguments(disk: Disk, index: number): string[] {
 			? ["-device", `pvscsi,id=scsi${index}`, "-device", `scsi-hd,bus=scsi${index}.0,drive=disk${index}`]
 			: ["-device", `virtio-blk-pci,drive=disk${index}`];
 	return ["-drive", drive, ...devices];
+}
+
+function recordedDiskArguments(source: string, log: string, index: number): string[] {
+	const file = (name: string, path: string) =>
+		`driver=file,node-name=${name}${index},filename=${quoted(path)},cache.no-flush=on`;
+	return [
+		...["-blockdev", file("source", source), "-blockdev", file("log", log)],
+		"-blockdev",
+		`driver=blklogwrites,node-name=disk${index},file=source${index},log=log${index},log-sector-size=512`,
+		...["-device", `virtio-blk-pci,drive=disk${index}`],
+	];
 }
 
 /** A comma in a value of QEMU's option syntax is written twice. */

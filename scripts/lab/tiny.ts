@@ -19,6 +19,8 @@ export interface TinyOptions {
 	/** more files for the guest's root */
 	files?: CpioFile[];
 	disks?: Disk[];
+	/** from loopback ports of the host to TCP ports of the guest */
+	forwards?: { host: number; guest: number }[];
 	/** answers `host NAME ARGUMENT…`; the returned line is what `host` prints, a rejection makes `host` fail */
 	calls?: Record<string, (...args: string[]) => unknown>;
 	/** milliseconds until the guest is killed, default 120 s */
@@ -55,7 +57,7 @@ export async function runTiny(options: TinyOptions): Promise<TinyResult> {
 			memory: options.memory ?? 256,
 			cpus: 1,
 			disks: options.disks,
-			forwards: [],
+			forwards: options.forwards ?? [],
 			kernel: {
 				image: guest.kernel,
 				initrd,

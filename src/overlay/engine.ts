@@ -58,8 +58,15 @@ export class Engine {
 		this.uuid = session.uuid;
 		this.#cacheBytes = options.cacheBytes ?? DEFAULT_CACHE;
 		const flags = constants.O_RDWR | constants.O_CREAT;
-		this.logFd = sys.open(`${directory}/log`, flags, 0o600);
-		this.indexFd = sys.open(`${directory}/index`, flags, 0o600);
+		const opened: number[] = [];
+		try {
+			for (const name of ["log", "index"]) opened.push(sys.open(`${directory}/${name}`, flags, 0o600));
+			this.reserve = new Reserve(directory, options.reserveBytes ?? DEFAULT_RESERVE, session.segmentBytes);
+		} catch (error) {
+			for (const fd of opened) sys.close(fd);
+			throw error;
+		}
+		[this.logFd, this.indexFd] = opened;
 		this.#lanes = {
 			log: createLane("overlay-log", 1),
 			background: createLane("overlay-background", 1),
@@ -69,7 +76,6 @@ export class Engine {
 		this.segments = new Segments(this.logFd, session.segmentBytes, this.#lanes.background, (error) =>
 			this.log.fail(error),
 		);
-		this.reserve = new Reserve(directory, options.reserveBytes ?? DEFAULT_RESERVE, session.segmentBytes);
 		this.store = new PageStore(
 			this.indexFd,
 			`${directory}/index`,

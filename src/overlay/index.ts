@@ -35,8 +35,10 @@ const nextGeneration = (previous: number): number => previous + 1 + (randomBytes
 export const createSession = async (options: CreateSessionOptions): Promise<SessionTree> => {
 	const { directory } = options;
 	refuseExisting(directory);
-	probe(directory);
-	const lock = lockSession(directory);
+	const lock = explained(directory, () => {
+		probe(directory);
+		return lockSession(directory);
+	});
 	const session: SessionFile = {
 		uuid: Buffer.from(options.uuid),
 		secret: random64(),
@@ -62,7 +64,7 @@ export const openSession = async (options: OpenSessionOptions): Promise<SessionT
 	const { directory, bases } = options;
 	const session = readSessionFile(directory);
 	checkBases(directory, session, options);
-	const lock = lockSession(directory);
+	const lock = explained(directory, () => lockSession(directory));
 	const engine = build({ ...options, lock, session });
 	try {
 		await recover(engine, session);
@@ -188,6 +190,14 @@ const recover = async (engine: Engine, session: SessionFile): Promise<void> => {
 	segments.active = replayed.active;
 	log.head = replayed.head;
 	await engine.checkpointer.full();
+};
+
+const explained = <T>(directory: string, act: () => T): T => {
+	try {
+		return act();
+	} catch (error) {
+		throw asOverlayError(directory, error);
+	}
 };
 
 const asOverlayError = (directory: string, error: unknown): unknown => {

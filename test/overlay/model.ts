@@ -23,6 +23,13 @@ export class Model {
 		this.nodes.set(1, blank("directory", 1));
 	}
 
+	clone(): Model {
+		const copy = new Model();
+		for (const [id, node] of this.nodes)
+			copy.nodes.set(id, { ...node, content: Buffer.from(node.content), entries: new Map(node.entries) });
+		return copy;
+	}
+
 	node(id: number): ModelNode {
 		return this.nodes.get(id) ?? fail("ESTALE");
 	}

@@ -1,6 +1,7 @@
 /** A workload that marks in the trace what was asked for and what was acknowledged, and what must be found after it. */
 import { faults, type TraceEntry } from "../../native/index.js";
 import { openSession, type SessionTree } from "../../src/overlay/index.js";
+import type { Session } from "../../src/overlay/session.js";
 import { fingerprint, modelFingerprint, Shadow } from "./crash-lab.js";
 import { create, DISK, diskOf, type Lab, pattern, random } from "./lab.js";
 import type { Model } from "./model.js";
@@ -14,35 +15,49 @@ export interface Workload {
 	states: string[];
 }
 
-/** Runs operations that must all succeed; marks in the trace when each begins and is acknowledged. */
+/**
+ * Runs operations until one fails; marks in the trace when each begins and is acknowledged. Operations in flight
+ * together have ended when `run` ends.
+ */
 export class Worker {
 	readonly states: string[] = [];
-	#count = 0;
+	/** operations asked for, acknowledged, and acknowledged as durable: numbers of the last */
+	begun = 0;
+	any = 0;
+	durable = 0;
 	constructor(
 		readonly tree: SessionTree,
 		readonly model: Model,
 		readonly chance: (limit: number) => number,
 		/** one of this many writes is stable; 0: none */
 		readonly stableShare = 2,
+		/** of the names that it makes */
+		readonly prefix = "f",
 	) {
 		this.states.push(modelFingerprint(model));
 	}
 
 	/** `kind`: "s" acknowledged as durable, "u" as unstable. */
 	async #do(kind: "s" | "u", real: () => Promise<unknown>, model: () => void): Promise<void> {
-		const number = ++this.#count;
+		const number = ++this.begun;
 		faults.mark(`begin ${number}`);
 		const pending = real();
 		model();
 		this.states.push(modelFingerprint(this.model));
 		await pending;
+		this.#acknowledged(number, kind);
+	}
+
+	#acknowledged(number: number, kind: "s" | "u"): void {
+		this.any = Math.max(this.any, number);
+		if (kind === "s") this.durable = Math.max(this.durable, number);
 		faults.mark(`ack ${number} ${kind}`);
 	}
 
 	async #commit(): Promise<void> {
-		const number = this.#count;
+		const number = this.begun;
 		await this.tree.commit(diskOf(this.tree));
-		faults.mark(`ack ${number} s`);
+		this.#acknowledged(number, "s");
 	}
 
 	async run(steps: number): Promise<void> {
@@ -50,7 +65,8 @@ export class Worker {
 		for (let i = 0; i < steps; i++) {
 			const dice = chance(20);
 			if (dice < 12) {
-				await Promise.all(Array.from({ length: 1 + chance(5) }, () => this.#write()));
+				const writes = await Promise.allSettled(Array.from({ length: 1 + chance(5) }, () => this.#write()));
+				for (const write of writes) if (write.status === "rejected") throw write.reason;
 				if (chance(4) === 0) await this.#commit();
 			} else if (dice < 14) {
 				const size = 1 + chance(DISK);
@@ -70,7 +86,7 @@ export class Worker {
 		const disk = diskOf(tree);
 		const length = 1 + chance(chance(3) === 0 ? 8000 : 3000);
 		const offset = chance(2) === 0 ? 512 * chance(300) : chance(DISK - length);
-		const data = pattern(offset, length, 1 + this.#count);
+		const data = pattern(offset, length, 1 + this.begun);
 		const stable = this.stableShare > 0 && chance(this.stableShare) === 0;
 		await this.#do(
 			stable ? "s" : "u",
@@ -84,18 +100,17 @@ export class Worker {
 		const { entries } = model.node(1);
 		const names = [...entries.keys()].filter((name) => name !== "vm");
 		const name = names[chance(names.length)];
-		const fresh = `f${this.#count}`;
+		const fresh = `${this.prefix}${this.begun}`;
 		if (names.length < 3) {
 			// The identity is known before: they are handed out in order.
-			const id = Math.max(...this.#known, ...model.nodes.keys()) + 1;
-			this.#known.push(id);
+			const id = (tree as Session).engine.state.nextInode;
 			const spec = { kind: "file" as const, mode: 0o600, uid: 0, gid: 0 };
 			await this.#do(
 				"s",
 				() => tree.create(1, fresh, spec),
 				() => model.create(1, fresh, id, "file"),
 			);
-			const data = pattern(0, 3000, this.#count);
+			const data = pattern(0, 3000, this.begun);
 			await this.#do(
 				"s",
 				() => tree.write(id, 0, data, true),
@@ -116,7 +131,6 @@ export class Worker {
 			);
 		}
 	}
-	readonly #known: number[] = [];
 }
 
 /** Makes a session, runs `steps` steps in it and closes it. */
