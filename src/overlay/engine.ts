@@ -4,6 +4,7 @@
 import { constants } from "node:fs";
 import { createLane, type Lane, type SystemError, sys } from "../../native/index.js";
 import type { BatchIdentity } from "./batch.js";
+import { Blocks } from "./blocks.js";
 import { Checkpointer } from "./checkpoint.js";
 import { Compaction } from "./compaction.js";
 import type { BaseDisk } from "./contract.js";
@@ -48,7 +49,9 @@ export class Engine {
 	checkpointer!: Checkpointer;
 	compaction!: Compaction;
 	readonly #options: EngineOptions;
-	readonly #lanes: { log: Lane; background: Lane; read: Lane };
+	/** the log again: what checkpoints sync */
+	readonly #checkpointFd: number;
+	readonly #lanes: { log: Lane; background: Lane; space: Lane; read: Lane };
 	readonly #cacheBytes: number;
 
 	constructor(options: EngineOptions) {
@@ -60,15 +63,17 @@ export class Engine {
 		const flags = constants.O_RDWR | constants.O_CREAT;
 		this.logFd = sys.open(`${directory}/log`, flags, 0o600);
 		this.indexFd = sys.open(`${directory}/index`, flags, 0o600);
+		this.#checkpointFd = sys.open(`${directory}/log`, constants.O_RDWR);
 		this.#lanes = {
 			log: createLane("overlay-log", 1),
 			background: createLane("overlay-background", 1),
+			// Two: a writer that needs room does not wait for one that gives it back.
+			space: createLane("overlay-space", 2),
 			read: createLane("overlay-read", 2),
 		};
 		this.state = new State(session.segmentBytes);
-		this.segments = new Segments(this.logFd, session.segmentBytes, this.#lanes.background, (error) =>
-			this.log.fail(error),
-		);
+		const onFailure = (error: unknown) => this.log.fail(error);
+		this.segments = new Segments(new Blocks(`${directory}/log`, session.segmentBytes, this.#lanes.space, onFailure));
 		this.reserve = new Reserve(directory, options.reserveBytes ?? DEFAULT_RESERVE, session.segmentBytes);
 		this.store = new PageStore(
 			this.indexFd,
@@ -102,6 +107,7 @@ export class Engine {
 		this.checkpointer = new Checkpointer(
 			this.uuid,
 			this.#lanes.background,
+			this.#checkpointFd,
 			this.store,
 			this.state,
 			this.log,
@@ -194,6 +200,7 @@ export class Engine {
 		await this.checkpointer?.running?.catch(() => undefined);
 		for (const lane of Object.values(this.#lanes)) await lane.close();
 		this.reserve.close();
-		for (const fd of [this.logFd, this.indexFd, this.#options.lock]) sys.close(fd);
+		this.segments.blocks.close();
+		for (const fd of [this.logFd, this.#checkpointFd, this.indexFd, this.#options.lock]) sys.close(fd);
 	}
 }
