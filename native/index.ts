@@ -141,6 +141,10 @@ export interface Lane {
 	pread(fd: number, target: Uint8Array, position: number): Promise<number>;
 	/** One job: pwritev of all parts, then fdatasync when `sync`. */
 	write(fd: number, parts: Uint8Array[], position: number, sync: boolean): Promise<void>;
+	/** Writes `length` zeros, at most 64 MiB; their memory is aligned, so `fd` may have been opened with O_DIRECT. */
+	writeZeros(fd: number, position: number, length: number): Promise<void>;
+	/** As `sys.fallocate`. */
+	fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>;
 	fdatasync(fd: number): Promise<void>;
 	fsync(fd: number): Promise<void>;
 	fsyncDirectory(path: string): Promise<void>;

@@ -19,6 +19,8 @@ using Info = Napi::CallbackInfo;
 
 
 constexpr uint64_t kMaxThreads = 64;
+/** Most zeros of one job: nobody should wait longer for its end. */
+constexpr uint64_t kMaxZeros = uint64_t{64} << 20;
 constexpr uint64_t kModeBits = 07777;
 /** Longest stored record that readRecords will try to read: a full header and incompressible data. */
 constexpr uint64_t kMaxRecord = record::roomFor(record::kMaxRawLength);
@@ -46,6 +48,8 @@ public:
 				InstanceMethod<&LaneObject::open>("open"),
 				InstanceMethod<&LaneObject::pread>("pread"),
 				InstanceMethod<&LaneObject::write>("write"),
+				InstanceMethod<&LaneObject::writeZeros>("writeZeros"),
+				InstanceMethod<&LaneObject::fallocate>("fallocate"),
 				InstanceMethod<&LaneObject::fdatasync>("fdatasync"),
 				InstanceMethod<&LaneObject::fsync>("fsync"),
 				InstanceMethod<&LaneObject::fsyncDirectory>("fsyncDirectory"),
@@ -120,6 +124,21 @@ private:
 			parts.push_back(iovec{bytes.data, bytes.size});
 		}
 		return submit(info, std::make_unique<WriteJob>(fd, std::move(parts), position, sync), kept);
+	}
+
+	Napi::Value writeZeros(const Info& info) {
+		const int fd = args::descriptor(info[0]);
+		const uint64_t position = args::integer(info[1], "position");
+		const uint64_t length = args::integer(info[2], "length", kMaxZeros);
+		return submit(info, std::make_unique<WriteZerosJob>(fd, position, length));
+	}
+
+	Napi::Value fallocate(const Info& info) {
+		const int fd = args::descriptor(info[0]);
+		const int mode = static_cast<int>(args::integer(info[1], "mode", INT_MAX));
+		const uint64_t offset = args::integer(info[2], "offset");
+		const uint64_t length = args::integer(info[3], "length");
+		return submit(info, std::make_unique<FallocateJob>(fd, mode, offset, length));
 	}
 
 	Napi::Value fdatasync(const Info& info) {

@@ -66,6 +66,9 @@ private:
 
 thread_local Scratch scratch;
 
+/** Never written to. Aligned as O_DIRECT demands; takes no room in the addon's file. */
+alignas(4096) uint8_t zeros[256 * 1024];
+
 }  // namespace
 
 OpenJob::~OpenJob() {
@@ -102,6 +105,20 @@ Failure SyncJob::run() {
 }
 
 napi_value SyncJob::result(napi_env env) { return undefined(env); }
+
+Failure FallocateJob::run() { return sys::fallocate(fd, mode, offset, length); }
+
+napi_value FallocateJob::result(napi_env env) { return undefined(env); }
+
+Failure WriteZerosJob::run() {
+	std::vector<iovec> parts;
+	for (uint64_t left = length; left > 0; left -= parts.back().iov_len) {
+		parts.push_back(iovec{zeros, std::min<uint64_t>(left, sizeof(zeros))});
+	}
+	return sys::pwrite(fd, parts.data(), parts.size(), position);
+}
+
+napi_value WriteZerosJob::result(napi_env env) { return undefined(env); }
 
 Failure ReadRecordsJob::run() {
 	for (size_t first = 0; first < reads.size();) {

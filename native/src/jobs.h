@@ -69,6 +69,32 @@ private:
 	const std::string directory;
 };
 
+class FallocateJob : public Job {
+public:
+	FallocateJob(int fd, int mode, uint64_t offset, uint64_t length)
+		: fd(fd), mode(mode), offset(offset), length(length) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const int fd;
+	const int mode;
+	const uint64_t offset;
+	const uint64_t length;
+};
+
+class WriteZerosJob : public Job {
+public:
+	WriteZerosJob(int fd, uint64_t position, uint64_t length) : fd(fd), position(position), length(length) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const int fd;
+	const uint64_t position;
+	const uint64_t length;
+};
+
 class ReadRecordsJob : public Job {
 public:
 	struct Read {

@@ -4,8 +4,9 @@
 import { type SystemError, sys } from "../../native/index.js";
 
 const CHUNK = 1024 * 1024;
-export const ZERO_CHUNK = Buffer.alloc(CHUNK);
-const PUNCH_KEEP_SIZE = 3;
+const ZERO_CHUNK = Buffer.alloc(CHUNK);
+/** mode of fallocate(2) that makes a hole */
+export const PUNCH_KEEP_SIZE = 3;
 
 /** Throws ENOSPC when there are not enough blocks. The range must hold nothing of value where it lies beyond the end. */
 export const allocate = (fd: number, offset: number, length: number): void => {
@@ -16,14 +17,5 @@ export const allocate = (fd: number, offset: number, length: number): void => {
 		for (let at = 0; at < length; at += CHUNK) {
 			sys.pwrite(fd, ZERO_CHUNK.subarray(0, Math.min(CHUNK, length - at)), offset + at);
 		}
-	}
-};
-
-/** Gives the blocks of a range back; file systems that cannot keep them, which costs only space. */
-export const giveBack = (fd: number, offset: number, length: number): void => {
-	try {
-		sys.fallocate(fd, PUNCH_KEEP_SIZE, offset, length);
-	} catch (error) {
-		if ((error as SystemError).code !== "EOPNOTSUPP") throw error;
 	}
 };

@@ -35,6 +35,8 @@ export class Checkpointer {
 	constructor(
 		readonly uuid: Buffer,
 		readonly lane: Lane,
+		/** the log, in a description of its own */
+		readonly logFd: number,
 		readonly store: PageStore,
 		readonly state: State,
 		readonly log: Log,
@@ -87,7 +89,7 @@ export class Checkpointer {
 			return frozen;
 		});
 		const { frozen } = this;
-		await this.log.sync();
+		await this.log.sync(this.lane, this.logFd);
 		let attempt: Attempt;
 		try {
 			attempt = await this.#attempt(frozen);
@@ -244,7 +246,7 @@ export class Checkpointer {
 				return false;
 			});
 			const pinned = (segment: number): boolean => (state.delta.live.get(segment) ?? 0) > 0;
-			log.segments.recycle(this.number, oldest, pinned, log.segments.starved || !log.reserve.whole);
+			log.segments.recycle(this.number, oldest, pinned, log.segments.blocks.starved || !log.reserve.whole);
 			if (!log.reserve.whole) log.reserve.restore();
 		});
 	}

@@ -4,6 +4,7 @@
 import { constants } from "node:fs";
 import { createLane, type Lane, type SystemError, sys } from "../../native/index.js";
 import type { BatchIdentity } from "./batch.js";
+import { Blocks } from "./blocks.js";
 import { Checkpointer } from "./checkpoint.js";
 import { Compaction } from "./compaction.js";
 import type { BaseDisk } from "./contract.js";
@@ -48,7 +49,9 @@ export class Engine {
 	checkpointer!: Checkpointer;
 	compaction!: Compaction;
 	readonly #options: EngineOptions;
-	readonly #lanes: { log: Lane; background: Lane; read: Lane };
+	/** the log again: what checkpoints sync */
+	readonly #checkpointFd: number;
+	readonly #lanes: { log: Lane; background: Lane; space: Lane; read: Lane };
 	readonly #cacheBytes: number;
 
 	constructor(options: EngineOptions) {
@@ -58,24 +61,34 @@ export class Engine {
 		this.uuid = session.uuid;
 		this.#cacheBytes = options.cacheBytes ?? DEFAULT_CACHE;
 		const flags = constants.O_RDWR | constants.O_CREAT;
-		const opened: number[] = [];
-		try {
-			for (const name of ["log", "index"]) opened.push(sys.open(`${directory}/${name}`, flags, 0o600));
-			this.reserve = new Reserve(directory, options.reserveBytes ?? DEFAULT_RESERVE, session.segmentBytes);
-		} catch (error) {
-			for (const fd of opened) sys.close(fd);
-			throw error;
-		}
-		[this.logFd, this.indexFd] = opened;
 		this.#lanes = {
 			log: createLane("overlay-log", 1),
 			background: createLane("overlay-background", 1),
+			// Two: a writer that needs room does not wait for one that gives it back.
+			space: createLane("overlay-space", 2),
 			read: createLane("overlay-read", 2),
 		};
+		const onFailure = (error: unknown) => this.log.fail(error);
+		const opened: (() => void)[] = [];
+		const open = (name: string, flags: number): number => {
+			const fd = sys.open(`${directory}/${name}`, flags, 0o600);
+			opened.push(() => sys.close(fd));
+			return fd;
+		};
+		try {
+			this.logFd = open("log", flags);
+			this.indexFd = open("index", flags);
+			this.#checkpointFd = open("log", constants.O_RDWR);
+			const blocks = new Blocks(`${directory}/log`, session.segmentBytes, this.#lanes.space, onFailure);
+			opened.push(() => blocks.close());
+			this.segments = new Segments(blocks);
+			this.reserve = new Reserve(directory, options.reserveBytes ?? DEFAULT_RESERVE, session.segmentBytes);
+		} catch (error) {
+			for (const close of opened) close();
+			for (const lane of Object.values(this.#lanes)) void lane.close();
+			throw error;
+		}
 		this.state = new State(session.segmentBytes);
-		this.segments = new Segments(this.logFd, session.segmentBytes, this.#lanes.background, (error) =>
-			this.log.fail(error),
-		);
 		this.store = new PageStore(
 			this.indexFd,
 			`${directory}/index`,
@@ -108,6 +121,7 @@ export class Engine {
 		this.checkpointer = new Checkpointer(
 			this.uuid,
 			this.#lanes.background,
+			this.#checkpointFd,
 			this.store,
 			this.state,
 			this.log,
@@ -200,6 +214,7 @@ export class Engine {
 		await this.checkpointer?.running?.catch(() => undefined);
 		for (const lane of Object.values(this.#lanes)) await lane.close();
 		this.reserve.close();
-		for (const fd of [this.logFd, this.indexFd, this.#options.lock]) sys.close(fd);
+		this.segments.blocks.close();
+		for (const fd of [this.logFd, this.#checkpointFd, this.indexFd, this.#options.lock]) sys.close(fd);
 	}
 }

@@ -43,5 +43,11 @@ export const alignUp = (n: number, unit: number): number => Math.ceil(n / unit) 
 export const planLength = (segmentBytes: number): number =>
 	Math.max(2, Math.min(PLAN_MAX, Math.floor(REPLAY_LIMIT / segmentBytes)));
 
+/**
+ * How many synced batches in a segment tell that the next is worth filling with zeros: each sync in a filled one is
+ * quicker, but the zeros cost as much as a segment of data.
+ */
+export const syncsToFill = (segmentBytes: number): number => Math.max(1, Math.floor(segmentBytes / (512 * 1024)));
+
 /** Payload bytes of one batch in segments of this size. */
 export const batchPayload = (segmentBytes: number): number => Math.min(BATCH_PAYLOAD, alignUp(segmentBytes / 8, PAGE));

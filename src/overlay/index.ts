@@ -106,7 +106,7 @@ const format = async (engine: Engine, options: CreateSessionOptions, session: Se
 	engine.start({ generation, seed: seedOf(session.secret, generation) }, { root: EMPTY_ROOT, number: 0, maps: [] });
 	const { segments, state } = engine;
 	segments.plan = [segments.take()];
-	await segments.prepare(segments.plan[0]);
+	await segments.blocks.prepare(segments.plan[0]);
 	segments.active = segments.plan[0];
 	await plant(engine, options);
 	// What the session begins with is no client's write.

@@ -6,7 +6,7 @@ import type { Lane } from "../../native/index.js";
 import { BatchBuilder, type BatchIdentity } from "./batch.js";
 import { OverlayError } from "./contract.js";
 import { failed, isNoSpace, noSpace } from "./errors.js";
-import { BATCH_OPERATIONS, batchPayload } from "./geometry.js";
+import { BATCH_OPERATIONS, batchPayload, syncsToFill } from "./geometry.js";
 import type { Reserve } from "./reserve.js";
 import type { Segments } from "./segments.js";
 import type { State } from "./state.js";
@@ -68,6 +68,8 @@ export class Log {
 	#exclusive: (() => void)[] = [];
 	#busy = false;
 	#pumping = false;
+	/** batches synced in this segment */
+	#syncs = 0;
 
 	constructor(
 		readonly directory: string,
@@ -111,13 +113,17 @@ export class Log {
 		return act();
 	}
 
-	/** Syncs the log past the queue: for a checkpoint, for which the queue may be waiting. */
-	async sync(): Promise<void> {
+	/**
+	 * Syncs the log past the queue unless all of it is: for a checkpoint, for which the queue may be waiting, and on
+	 * its lane, so that writes go on meanwhile. `fd` must be a description of its own: each is told once of a failure.
+	 */
+	async sync(lane: Lane = this.lane, fd: number = this.fd): Promise<void> {
 		if (this.failure) throw this.failure;
 		const last = this.sequence - 1;
+		if (this.synced >= last) return;
 		const started = performance.now();
 		try {
-			await this.lane.fdatasync(this.fd);
+			await lane.fdatasync(fd);
 		} catch (error) {
 			this.fail(error);
 			throw this.failure;
@@ -216,7 +222,7 @@ export class Log {
 			}
 			const sync = accepted.some((waiting) => waiting.stable);
 			if (builder.operations > 0) await this.#append(builder, sync);
-			else if (sync && this.synced + 1 < this.sequence) await this.sync();
+			else if (sync) await this.sync();
 		} catch (error) {
 			tx.rollback();
 			if (!isNoSpace(error)) this.fail(error);
@@ -240,6 +246,8 @@ export class Log {
 		if (sync) {
 			this.synced = this.sequence;
 			this.onSync?.(performance.now() - started);
+			this.#syncs++;
+			this.fillNext();
 		}
 		this.sequence++;
 		this.head = builder.end - this.active * this.segments.bytes;
@@ -262,7 +270,7 @@ export class Log {
 				continue;
 			}
 			try {
-				await this.segments.prepare(next);
+				await this.segments.blocks.prepare(next);
 			} catch (error) {
 				if (!isNoSpace(error)) throw error;
 				const privileged = batch.filter((w) => w.privileged);
@@ -275,10 +283,11 @@ export class Log {
 		return undefined;
 	}
 
-	/** Has the next planned segment filled in the background. */
+	/** Has the next planned segment filled in the background, if the log is written in pieces so small that it pays. */
 	fillNext(): void {
+		if (this.#syncs < syncsToFill(this.segments.bytes)) return;
 		const next = this.#next();
-		if (next !== undefined && !this.failure) this.segments.fillAhead(next);
+		if (next !== undefined && !this.failure) this.segments.blocks.fill(next);
 	}
 
 	#next(): number | undefined {
@@ -290,16 +299,17 @@ export class Log {
 	 * its first batch: recovery takes a planned segment that begins with none for the end of the log.
 	 */
 	#mayHop(): boolean {
-		if (this.head === 0 || this.segments.isFilled(this.active) || this.head > this.segments.bytes / 8) return false;
+		if (this.head === 0 || this.segments.blocks.isFilled(this.active) || this.head > this.segments.bytes / 8)
+			return false;
 		const next = this.#next();
-		return next !== undefined && this.segments.isFilled(next);
+		return next !== undefined && this.segments.blocks.isFilled(next);
 	}
 
 	/** The log goes on at the start of a prepared segment. */
 	enter(segment: number): void {
 		this.segments.active = segment;
 		this.head = 0;
+		this.#syncs = 0;
 		this.events.onSegment(segment);
-		this.fillNext();
 	}
 }

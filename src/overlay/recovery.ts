@@ -124,7 +124,7 @@ export class Recovery {
 
 	async #prepare(segment: number): Promise<void> {
 		try {
-			await this.segments.prepare(segment);
+			await this.segments.blocks.prepare(segment);
 		} catch (error) {
 			if (!isNoSpace(error)) throw error;
 			if (!this.reserve.release()) throw this.#full(error);

@@ -38,6 +38,32 @@ t.test("each job does what it says", async (t) => {
 	await t.rejects(lane.write(1_000_000, [target], 0, false), { code: "EBADF", syscall: "pwrite" });
 });
 
+t.test("zeros past the page cache, and blocks", async (t) => {
+	const { fd, path } = scratchFile(t);
+	const direct = sys.open(path, constants.O_RDWR | constants.O_DIRECT);
+	const lane = createLane("space", 1);
+	t.teardown(async () => {
+		await lane.close();
+		sys.close(direct);
+	});
+	const length = 1024 * 1024 + 8192;
+	sys.pwrite(fd, Buffer.alloc(length + 8192, 0xff), 0);
+	t.equal(await lane.writeZeros(direct, 4096, length), undefined);
+	const content = readFileSync(path);
+	t.ok(content.subarray(4096, 4096 + length).equals(Buffer.alloc(length)));
+	t.equal(content[4095], 0xff);
+	t.equal(content[4096 + length], 0xff);
+	await lane.writeZeros(fd, 0, 1);
+	t.same([...readFileSync(path).subarray(0, 2)], [0, 0xff], "any length without O_DIRECT");
+	t.equal(await lane.fallocate(fd, 3, 0, 65536), undefined);
+	t.ok(readFileSync(path).subarray(0, 65536).equals(Buffer.alloc(65536)), "a hole");
+	t.equal(sys.seekData(fd, 0), 65536);
+	await lane.fallocate(fd, 0, 4 * length, 4096);
+	t.equal(sys.fstat(fd).size, 4 * length + 4096);
+	await t.rejects(lane.fallocate(1_000_000, 0, 0, 1), { code: "EBADF", syscall: "fallocate" });
+	await t.rejects(lane.writeZeros(1_000_000, 0, 1), { code: "EBADF", syscall: "pwrite" });
+});
+
 t.test("one thread is first in, first out", async (t) => {
 	const { fd, path } = scratchFile(t);
 	const lane = createLane("fifo", 1);

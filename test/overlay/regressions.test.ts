@@ -42,8 +42,8 @@ t.test("a file that loses its content and then its name while a checkpoint runs"
 	await tree.write(id, 0, data, true);
 	await (await tree.snapshot(other.id)).release();
 	await tree.change(id, { size: 1000 });
-	// The checkpoint has taken its changes and waits for the log while the file goes.
-	faults.set([{ op: "fdatasync", path: "/log", delayMs: 200 }]);
+	// The checkpoint has taken its changes and waits for the index while the file goes.
+	faults.set([{ op: "fdatasync", path: "/index", delayMs: 200 }]);
 	const checkpoint = tree.snapshot(other.id);
 	await new Promise((resolve) => setTimeout(resolve, 50));
 	const removed = tree.remove(1, "f");
@@ -81,17 +81,18 @@ t.test("the log never leaves a segment in which it wrote nothing", async (t) => 
 	const l = lab(temporary(t));
 	const tree = await create(l);
 	const { log, segments } = (tree as Session).engine;
+	const { blocks } = segments;
 	// As when the writer is faster than the background: the second next was filled before, the next was not.
 	const filled = async (segment: number): Promise<void> => {
-		while (!segments.isFilled(segment)) await new Promise((resolve) => setTimeout(resolve, 1));
+		while (!blocks.isFilled(segment)) await new Promise((resolve) => setTimeout(resolve, 1));
 	};
 	const [, first, second, third] = segments.plan.slice(segments.plan.indexOf(segments.active));
-	await filled(first);
-	const fill = segments.fillAhead.bind(segments);
-	segments.fillAhead = () => undefined;
-	fill(third);
-	await filled(third);
-	t.notOk(segments.isFilled(second));
+	for (const segment of [first, third]) {
+		blocks.fill(segment);
+		await filled(segment);
+	}
+	blocks.fill = () => undefined;
+	t.notOk(blocks.isFilled(second));
 	const disk = diskOf(tree);
 	const written: number[] = [];
 	for (let i = 0; segments.active !== third && i < 100; i++) {

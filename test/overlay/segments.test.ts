@@ -2,6 +2,7 @@
 import { constants } from "node:fs";
 import t from "tap";
 import { createLane, faults, sys } from "../../native/index.js";
+import { Blocks } from "../../src/overlay/blocks.js";
 import { Segments } from "../../src/overlay/segments.js";
 import { pattern, temporary } from "./lab.js";
 
@@ -11,23 +12,25 @@ t.test("a segment on its way back to the file system is neither handed out nor f
 	const path = `${temporary(t)}/log`;
 	const fd = sys.open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
 	const lane = createLane("test", 1);
+	const blocks = new Blocks(path, BYTES, lane, (error) => t.fail(String(error)));
 	t.teardown(async () => {
 		faults.clear();
 		await lane.close();
+		blocks.close();
 		sys.close(fd);
 	});
-	const segments = new Segments(fd, BYTES, lane, (error) => t.fail(String(error)));
+	const segments = new Segments(blocks);
 	segments.plan = [segments.take()];
 	segments.active = segments.plan[0];
 	const others = Array.from({ length: 20 }, () => segments.take());
-	for (const segment of others) await segments.prepare(segment);
-	// All of them are dead; most are given back, which waits for a slow sync while the next checkpoint takes some and ends.
-	faults.set([{ op: "fdatasync", path: "/log", delayMs: 100 }]);
+	for (const segment of others) await blocks.prepare(segment);
+	// All of them are dead; most are given back, which is slow while the next checkpoint takes some and ends.
+	faults.set([{ op: "fallocate", path: "/log", delayMs: 100 }]);
 	const taken: number[] = [];
 	const use = async (count: number): Promise<void> => {
 		for (let i = 0; i < count; i++) {
 			const segment = segments.take();
-			await segments.prepare(segment);
+			await blocks.prepare(segment);
 			taken.push(segment);
 			segments.plan.push(segment);
 			sys.pwrite(fd, pattern(0, BYTES, segment), segment * BYTES);
