@@ -2,6 +2,7 @@
  * Which sessions are served: opens them over their restore points, puts them into the datastore, takes them out. One
  * block cache and one reader per repository serve them all.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Datastore, ServedSession } from "../datastore/datastore.js";
 import { paddedSize } from "../datastore/folder.js";
 import type { Image } from "../image/image.js";
@@ -11,6 +12,9 @@ import { type CacheStats, createBlockCache, openRepository, type Point, type Rep
 import { ControlError } from "./protocol.js";
 import { timeOf } from "./session-info.js";
 import type { SessionStore, StoredSession } from "./session-store.js";
+
+/** How long sessions wait at a start for one another's repositories to answer. */
+const RESUME_PATIENCE_MS = 3000;
 
 export interface ServingOptions {
 	store: SessionStore;
@@ -58,24 +62,46 @@ export class Serving {
 		return { budgetBytes: this.cache.budgetBytes, ...this.cache.stats() };
 	}
 
-	/** Opens every session that was being served on this address. One that fails does not stop the others. */
+	/**
+	 * Opens every session that was being served on this address. One that fails does not stop the others, and one whose
+	 * repository does not answer does not hold them up for long: it follows when it can.
+	 */
 	async resume(): Promise<void> {
 		const { store, listen, log } = this.options;
 		const { sessions, broken } = store.list();
 		for (const { directory, error } of broken) log(`${directory}: not served: ${error}`);
+		const byRepository = new Map<string, StoredSession[]>();
 		for (const stored of sessions) {
 			if (stored.record.state !== "open" || stored.record.listen !== listen) continue;
-			try {
-				await this.serve(stored);
-			} catch (error) {
-				log(`session ${stored.record.name}: not served: ${(error as Error).message}`);
-				this.broken.set(stored.record.name, { stored, error: (error as Error).message });
-			}
+			const { repository } = stored.record;
+			byRepository.set(repository, [...(byRepository.get(repository) ?? []), stored]);
+			this.broken.set(stored.record.name, { stored, error: `${repository} does not answer yet` });
+			this.options.datastore.expect(uuidOf(stored), true);
+		}
+		const resuming = [...byRepository.values()].map(async (list) => {
+			for (const stored of list) await this.resumeOne(stored);
+		});
+		const patience = new AbortController();
+		const late = sleep(RESUME_PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => undefined);
+		await Promise.race([Promise.all(resuming), late]);
+		patience.abort();
+		for (const [name, { error }] of this.broken) log(`session ${name}: not served: ${error}`);
+	}
+
+	/** Never rejects. A session that was closed or finished meanwhile is left alone. */
+	private async resumeOne(stored: StoredSession): Promise<void> {
+		const { name } = stored.record;
+		if (this.broken.get(name)?.stored !== stored) return;
+		try {
+			await this.serve(stored, () => this.broken.get(name)?.stored === stored);
+		} catch (error) {
+			this.options.datastore.expect(uuidOf(stored), false);
+			if (this.broken.get(name)?.stored === stored) this.broken.set(name, { stored, error: (error as Error).message });
 		}
 	}
 
-	/** Opens a stored session over its restore point and serves it. */
-	async serve(stored: StoredSession): Promise<OpenSession> {
+	/** Opens a stored session over its restore point and serves it. @param wanted asked again once the repository answers */
+	async serve(stored: StoredSession, wanted = () => true): Promise<OpenSession> {
 		const { record, directory } = stored;
 		const repository = await this.repository(record.repository);
 		if (repository.id !== record.repositoryId)
@@ -86,6 +112,7 @@ export class Serving {
 		const point = await repository.resolve(`${record.vm}@${record.point}`);
 		const images = await openDisks(repository, point);
 		try {
+			if (!wanted()) throw unknownSession(record.name);
 			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs });
 			record.state = "open";
 			this.options.store.save(stored);
@@ -100,7 +127,7 @@ export class Serving {
 	add(stored: StoredSession, tree: SessionTree, images: Image[]): OpenSession {
 		const { record } = stored;
 		const served: ServedSession = {
-			uuid: Buffer.from(record.uuid, "hex"),
+			uuid: uuidOf(stored),
 			number: record.number,
 			name: record.name,
 			tree,
@@ -160,6 +187,7 @@ export class Serving {
 		const broken = this.broken.get(name);
 		if (broken) {
 			this.broken.delete(name);
+			this.options.datastore.expect(uuidOf(broken.stored), false);
 			return broken.stored;
 		}
 		const session = this.open.get(name);
@@ -200,6 +228,8 @@ export async function openDisks(repository: Repository, point: Point): Promise<I
 		throw error;
 	}
 }
+
+const uuidOf = ({ record }: StoredSession): Buffer => Buffer.from(record.uuid, "hex");
 
 /** What a session lies over. */
 export const bases = (images: Image[]): BaseDisk[] => images.map((base) => ({ base, size: paddedSize(base.size) }));

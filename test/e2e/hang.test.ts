@@ -14,6 +14,8 @@ import { MAIN, must, type Ready, Workspace } from "./workspace.js";
 
 await enterNamespace(import.meta.url);
 
+const NOENT = 2;
+const JUKEBOX = 10008;
 const BLOCK = 65536;
 /** of one disk */
 const BLOCKS = 256;
@@ -171,3 +173,33 @@ t.test("a publish that waits for the hung disk holds up no reads", async (t) => 
 	await world.heal();
 	t.equal((await within(publishing, "publish")).session, "another");
 });
+
+t.test(
+	"a mount process killed while the disk hangs serves the others again, and that session when it can",
+	async (t) => {
+		const world = await World.make(t);
+		const good = await world.open(t, "good");
+		const bad = await world.open(t, "bad");
+		const content = readFileSync(world.disk("good"));
+		await world.hang();
+		await within(world.work.killMountd("good"), "a restart");
+		const again = { client: await NfsClient.connect(2049), handle: good.handle };
+		t.teardown(() => again.client.close());
+		await readAll(again, content, 16);
+		const read = xdr().opaque(bad.handle).u64(0).u32(4096).done();
+		t.equal((await within(again.client.call(P.READ, read), "its handle")).status, JUKEBOX, "its handles are not stale");
+		t.equal((await within(again.client.mount("/springback/bad"), "MNT")).status, NOENT);
+		t.match(await world.work.sessions(), [
+			{ session: "good", state: "open" },
+			{ session: "bad", state: "failed", error: /bad-repository does not answer yet/ },
+		]);
+		await world.heal();
+		let status = JUKEBOX;
+		for (let tries = 0; tries < 400 && status === JUKEBOX; tries++) {
+			status = (await within(again.client.call(P.READ, read), "the session that hung")).status;
+			await sleep(50);
+		}
+		t.equal(status, 0, "it is served as soon as its disk answers, with the same handle");
+		t.match(await world.work.sessions(), [{ state: "open" }, { session: "bad", state: "open" }]);
+	},
+);
