@@ -16,6 +16,9 @@ import type { SessionStore, StoredSession } from "./session-store.js";
 /** How long sessions wait at a start for one another's repositories to answer. */
 const RESUME_PATIENCE_MS = 3000;
 
+/** How long the end of the process waits for repositories to let go. */
+const SHUTDOWN_PATIENCE_MS = 5000;
+
 export interface ServingOptions {
 	store: SessionStore;
 	datastore: Datastore;
@@ -172,18 +175,24 @@ export class Serving {
 
 	/** Ends serving of every session without changing what they are: they are open again at the next start. */
 	async shutdown(): Promise<void> {
+		// What was written is closed properly; what is only read from a disk that hangs is left to the end of the process.
+		const patience = sleep(SHUTDOWN_PATIENCE_MS, undefined, { ref: false });
 		for (const name of [...this.open.keys()]) {
 			try {
-				await this.stop(name);
+				await this.stop(name, patience);
 			} catch (error) {
 				this.options.log(`session ${name}: ${(error as Error).message}`);
 			}
 		}
-		for (const repository of this.repositories.values()) await (await repository).close();
+		const closing = [...this.repositories.values()].map(async (repository) => (await repository).close());
+		await Promise.race([Promise.all(closing), patience]);
 	}
 
-	/** Takes a session from clients and closes it; its record stays as it is. */
-	async stop(name: string): Promise<StoredSession> {
+	/**
+	 * Takes a session from clients and closes it; its record stays as it is. @param patience how long its restore point
+	 * may take to close; default: as long as reads of it are in flight
+	 */
+	async stop(name: string, patience?: Promise<unknown>): Promise<StoredSession> {
 		const broken = this.broken.get(name);
 		if (broken) {
 			this.broken.delete(name);
@@ -196,7 +205,8 @@ export class Serving {
 		this.options.datastore.remove(name);
 		this.open.delete(name);
 		await session.tree.close();
-		await Promise.all(session.images.map((image) => image.close()));
+		const closing = Promise.all(session.images.map((image) => image.close()));
+		await (patience ? Promise.race([closing, patience]) : closing);
 		this.options.log(`session ${name}: no longer served`);
 		return session;
 	}

@@ -3,12 +3,14 @@
  * not, nor the control of its sessions. Nothing here is timed; what is held up is held up until the test lets go.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { unlink } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { faultEnvironment, setFaults } from "../../scripts/lab/faults.js";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { NFS, NfsClient, P } from "../nfs/nfs-client.js";
 import { decodeReply, encodeCall, mark, RawClient, xdr } from "../nfs/raw-client.js";
+import { processes } from "./client/processes.js";
 import { bytesOf } from "./content.js";
 import { MAIN, must, type Ready, Workspace } from "./workspace.js";
 
@@ -203,3 +205,25 @@ t.test(
 		t.match(await world.work.sessions(), [{ state: "open" }, { session: "bad", state: "open" }]);
 	},
 );
+
+t.test("the mount process ends while reads hang, and what was written is there the next time", async (t) => {
+	const world = await World.make(t);
+	const bad = await world.open(t, "bad");
+	t.equal((await bad.client.write(bad.handle, 0, Buffer.alloc(4096, 7))).status, 0);
+	await world.hang();
+	const args = xdr()
+		.opaque(bad.handle)
+		.u64(9 * BLOCK)
+		.u32(4096)
+		.done();
+	bad.client.raw.send(mark(encodeCall(NFS, 3, P.READ, args, { xid: 1 })));
+	const pid = await world.work.mountdPid("bad");
+	const [supervisor] = processes("/mountd/supervisor.js", `"${world.work.state}"`);
+	process.kill(supervisor, "SIGTERM");
+	for (let wait = 0; wait < PATIENCE && processes("/mountd/main.js").includes(pid); wait += 50) await sleep(50);
+	t.notOk(processes("/mountd/main.js").includes(pid), "it ends");
+	await unlink(`${world.socket}.rules`);
+	await world.publish("bad", "bad");
+	const again = await world.open(t, "bad");
+	t.ok((await again.client.read(again.handle, 0, 4096)).data.equals(Buffer.alloc(4096, 7)));
+});
