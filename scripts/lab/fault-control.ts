@@ -1,8 +1,8 @@
 /**
  * Preloaded into a mount process by `faultEnvironment` (faults.ts): takes rules for the fault layer over a UNIX socket
- * while it serves. The product knows nothing of it.
+ * while it serves, and keeps them over a restart. The product knows nothing of it.
  */
-import { rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { type FaultRule, faults } from "../../native/index.js";
 
@@ -11,6 +11,7 @@ const path = process.env.SPRINGBACK_LAB_FAULTS;
 // Every Node process below inherits the preloading: only the one that serves is meant.
 if (path !== undefined && process.argv[1]?.endsWith("/mountd/main.js")) {
 	rmSync(path, { force: true });
+	if (existsSync(`${path}.rules`)) faults.set(JSON.parse(readFileSync(`${path}.rules`, "utf8")) as FaultRule[]);
 	const server = createServer({ allowHalfOpen: true }, (socket) => {
 		let request = "";
 		socket.setEncoding("utf8").on("data", (part: string) => {

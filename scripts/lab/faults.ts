@@ -3,6 +3,7 @@
  * while it serves.
  */
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { FaultRule } from "../../native/index.js";
@@ -15,8 +16,10 @@ export const faultEnvironment = (socket: string): Record<string, string> => ({
 	SPRINGBACK_LAB_FAULTS: socket,
 });
 
-/** Replaces the rules; none heals everything, also calls that are held up. Resolves when they are in force. */
+/** Replaces the rules; none heals everything, also calls that are held up. Resolves when they are
+ * in force; a mount process that is started again has them from its beginning. */
 export async function setFaults(socket: string, rules: FaultRule[]): Promise<void> {
+	writeFileSync(`${socket}.rules`, JSON.stringify(rules));
 	const connection = connect({ path: socket, allowHalfOpen: true });
 	let answer = "";
 	connection.setEncoding("utf8").on("data", (part: string) => {

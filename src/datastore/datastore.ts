@@ -77,6 +77,8 @@ export class Datastore implements FileSystem {
 	readonly readBuffers = new ReadBuffers();
 	readonly sessions = new Map<string, ServedSession>();
 	private readonly byUuid = new Map<string, ServedSession>();
+	/** uuids of sessions that will be served, but are not yet */
+	private readonly expected = new Set<string>();
 	private readonly codec: HandleCodec;
 	private readonly resolved = new Map<string, Node>();
 	private readonly root: RootDirectory;
@@ -100,8 +102,19 @@ export class Datastore implements FileSystem {
 		this.privilegedRootExport = [{ ...root, privilegedPorts: true }];
 	}
 
+	/**
+	 * A session is still being opened: until `add`, or until it is expected no longer, its handles are answered JUKEBOX
+	 * (try again later, RFC 1813 section 2.6) and not STALE, which clients take for the end.
+	 */
+	expect(uuid: Buffer, expected: boolean): void {
+		const key = uuid.toString("latin1");
+		if (expected) this.expected.add(key);
+		else this.expected.delete(key);
+	}
+
 	add(session: ServedSession): void {
 		if (this.sessions.has(session.name)) throw new Error(`session "${session.name}" is served already`);
+		this.expect(session.uuid, false);
 		session.volume = { name: session.name };
 		this.sessions.set(session.name, session);
 		this.users.set(session, new Set());
@@ -183,7 +196,9 @@ export class Datastore implements FileSystem {
 		let node: Node | undefined;
 		if (fields.uuid.equals(ROOT_UUID)) node = fields.inode === ROOT_INODE ? this.root : undefined;
 		else {
-			const session = this.byUuid.get(fields.uuid.toString("latin1"));
+			const uuid = fields.uuid.toString("latin1");
+			const session = this.byUuid.get(uuid);
+			if (!session && this.expected.has(uuid)) return { status: "JUKEBOX" };
 			if (session) node = this.node(session, fields.scope, fields.inode);
 		}
 		if (!node) return { status: "STALE" };

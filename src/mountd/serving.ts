@@ -2,6 +2,7 @@
  * Which sessions are served: opens them over their restore points, puts them into the datastore, takes them out. One
  * block cache and one reader per repository serve them all.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Datastore, ServedSession } from "../datastore/datastore.js";
 import { paddedSize } from "../datastore/folder.js";
 import type { Image } from "../image/image.js";
@@ -13,6 +14,12 @@ import { ControlError } from "./protocol.js";
 import { timeOf } from "./session-info.js";
 import type { SessionRecord } from "./session-record.js";
 import type { SessionStore, StoredSession } from "./session-store.js";
+
+/** How long sessions wait at a start for one another's repositories to answer. */
+const RESUME_PATIENCE_MS = 3000;
+
+/** How long the end of the process waits for repositories to let go. */
+const SHUTDOWN_PATIENCE_MS = 5000;
 
 export interface ServingOptions {
 	store: SessionStore;
@@ -62,25 +69,47 @@ export class Serving {
 		return { budgetBytes: this.cache.budgetBytes, ...this.cache.stats() };
 	}
 
-	/** Opens every session that was being served on this address. One that fails does not stop the others. */
+	/**
+	 * Opens every session that was being served on this address. One that fails does not stop the others, and one whose
+	 * repository does not answer does not hold them up for long: it follows when it can.
+	 */
 	async resume(): Promise<void> {
 		const { store, listen, log } = this.options;
 		const { sessions, broken } = store.list();
 		for (const { directory, error } of broken) log(`${directory}: not served: ${error}`);
+		const byRepository = new Map<string, StoredSession[]>();
 		for (const stored of sessions) {
 			if (stored.record.state !== "open" || stored.record.listen !== listen) continue;
-			try {
-				await this.serve(stored);
-			} catch (error) {
-				const reason = reasonOf(error, stored.record);
-				log(`session ${stored.record.name}: not served: ${reason}`);
-				this.broken.set(stored.record.name, { stored, error: reason });
-			}
+			const { repository } = stored.record;
+			byRepository.set(repository, [...(byRepository.get(repository) ?? []), stored]);
+			this.broken.set(stored.record.name, { stored, error: `${repository} does not answer yet` });
+			this.options.datastore.expect(uuidOf(stored), true);
+		}
+		const resuming = [...byRepository.values()].map(async (list) => {
+			for (const stored of list) await this.resumeOne(stored);
+		});
+		const patience = new AbortController();
+		const late = sleep(RESUME_PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => undefined);
+		await Promise.race([Promise.all(resuming), late]);
+		patience.abort();
+		for (const [name, { error }] of this.broken) log(`session ${name}: not served: ${error}`);
+	}
+
+	/** Never rejects. A session that was closed or finished meanwhile is left alone. */
+	private async resumeOne(stored: StoredSession): Promise<void> {
+		const { name } = stored.record;
+		if (this.broken.get(name)?.stored !== stored) return;
+		try {
+			await this.serve(stored, () => this.broken.get(name)?.stored === stored);
+		} catch (error) {
+			this.options.datastore.expect(uuidOf(stored), false);
+			if (this.broken.get(name)?.stored === stored)
+				this.broken.set(name, { stored, error: reasonOf(error, stored.record) });
 		}
 	}
 
-	/** Opens a stored session over its restore point and serves it. */
-	async serve(stored: StoredSession): Promise<OpenSession> {
+	/** Opens a stored session over its restore point and serves it. @param wanted asked again once the repository answers */
+	async serve(stored: StoredSession, wanted = () => true): Promise<OpenSession> {
 		const { record, directory } = stored;
 		const repository = await this.repository(record.repository);
 		if (repository.id !== record.repositoryId)
@@ -91,6 +120,7 @@ export class Serving {
 		const point = await repository.resolve(`${record.vm}@${record.point}`);
 		const images = await openDisks(repository, point);
 		try {
+			if (!wanted()) throw unknownSession(record.name);
 			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs });
 			record.state = "open";
 			this.options.store.save(stored);
@@ -105,7 +135,7 @@ export class Serving {
 	add(stored: StoredSession, tree: SessionTree, images: Image[]): OpenSession {
 		const { record } = stored;
 		const served: ServedSession = {
-			uuid: Buffer.from(record.uuid, "hex"),
+			uuid: uuidOf(stored),
 			number: record.number,
 			name: record.name,
 			tree,
@@ -150,21 +180,28 @@ export class Serving {
 
 	/** Ends serving of every session without changing what they are: they are open again at the next start. */
 	async shutdown(): Promise<void> {
+		// What was written is closed properly; what is only read from a disk that hangs is left to the end of the process.
+		const patience = sleep(SHUTDOWN_PATIENCE_MS, undefined, { ref: false });
 		for (const name of [...this.open.keys()]) {
 			try {
-				await this.stop(name);
+				await this.stop(name, patience);
 			} catch (error) {
 				this.options.log(`session ${name}: ${(error as Error).message}`);
 			}
 		}
-		for (const repository of this.repositories.values()) await (await repository).close();
+		const closing = [...this.repositories.values()].map(async (repository) => (await repository).close());
+		await Promise.race([Promise.all(closing), patience]);
 	}
 
-	/** Takes a session from clients and closes it; its record stays as it is. */
-	async stop(name: string): Promise<StoredSession> {
+	/**
+	 * Takes a session from clients and closes it; its record stays as it is. @param patience how long its restore point
+	 * may take to close; default: as long as reads of it are in flight
+	 */
+	async stop(name: string, patience?: Promise<unknown>): Promise<StoredSession> {
 		const broken = this.broken.get(name);
 		if (broken) {
 			this.broken.delete(name);
+			this.options.datastore.expect(uuidOf(broken.stored), false);
 			return broken.stored;
 		}
 		const session = this.open.get(name);
@@ -173,7 +210,8 @@ export class Serving {
 		this.options.datastore.remove(name);
 		this.open.delete(name);
 		await session.tree.close();
-		await Promise.all(session.images.map((image) => image.close()));
+		const closing = Promise.all(session.images.map((image) => image.close()));
+		await (patience ? Promise.race([closing, patience]) : closing);
 		this.options.log(`session ${name}: no longer served`);
 		return session;
 	}
@@ -214,6 +252,8 @@ export async function openDisks(repository: Repository, point: Point): Promise<I
 		throw error;
 	}
 }
+
+const uuidOf = ({ record }: StoredSession): Buffer => Buffer.from(record.uuid, "hex");
 
 /** What a session lies over. */
 export const bases = (images: Image[]): BaseDisk[] => images.map((base) => ({ base, size: paddedSize(base.size) }));

@@ -263,8 +263,10 @@ export class DiskImage implements Image {
 				continue;
 			}
 			const rawLength = blockLength(this.size, this.#blockSize, block);
-			// What another repository is fetching is read past the cache.
-			const slot = found >= 0 ? -1 : this.#fetcher.take(leaf, offset, false);
+			// What another repository is fetching is read past the cache, unless that takes so long that its disk may hang.
+			const taken = found >= 0 && !this.#pool.isStuck(found);
+			if (found >= 0 && !taken) this.#pool.disown(found);
+			const slot = taken ? -1 : this.#fetcher.take(leaf, offset, false);
 			if (slot < 0) direct.push({ block, bytes: this.#fetcher.direct(leaf, offset, rawLength) });
 			else fills.push({ block, leaf, offset, rawLength, slot });
 		}

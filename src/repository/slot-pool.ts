@@ -9,6 +9,9 @@
 import { IDENTITY_BYTES } from "./layout.js";
 import { SlotQueue } from "./slot-queue.js";
 
+/** A fill takes milliseconds. */
+const STUCK_MS = 100;
+
 enum State {
 	absent = 0,
 	free = 1,
@@ -34,6 +37,10 @@ export class SlotPool {
 	readonly #small: SlotQueue;
 	readonly #main: SlotQueue;
 	readonly #free: number[] = [];
+	/** when the filling of a slot began, ms of performance.now() */
+	readonly #since: Float64Array;
+	/** slots being filled that no block is found by any more: free once they are unpinned */
+	readonly #disowned = new Set<number>();
 	/** slabs that have memory */
 	slabs = 0;
 	pinnedSlots = 0;
@@ -56,6 +63,7 @@ export class SlotPool {
 		this.#pins = new Uint32Array(this.capacity);
 		this.#state = new Uint8Array(this.capacity);
 		this.#uses = new Uint8Array(this.capacity);
+		this.#since = new Float64Array(this.capacity);
 		this.#identities = Buffer.alloc(this.capacity * IDENTITY_BYTES);
 		const buckets = 2 ** Math.ceil(Math.log2(this.capacity * 2));
 		this.#table = new Int32Array(buckets).fill(-1);
@@ -102,6 +110,7 @@ export class SlotPool {
 		identity.copy(this.#identities, slot * IDENTITY_BYTES, offset, offset + IDENTITY_BYTES);
 		this.#insert(slot);
 		this.#state[slot] = State.filling;
+		this.#since[slot] = performance.now();
 		this.#uses[slot] = ahead ? 0 : 1;
 		this.#pins[slot] = 1;
 		this.pinnedSlots += 1;
@@ -109,9 +118,21 @@ export class SlotPool {
 		return slot;
 	}
 
+	/** It has been filled for so long that the disk behind it may hang. */
+	isStuck(slot: number): boolean {
+		return this.#state[slot] === State.filling && performance.now() - this.#since[slot] > STUCK_MS;
+	}
+
+	/** Lets a block that is being filled be taken anew, by somebody with another disk. The filler goes on as before. */
+	disown(slot: number): void {
+		this.#unlink(slot);
+		this.#disowned.add(slot);
+	}
+
 	/** The bytes are there. The filler keeps its pin until it calls `unpin`. */
 	ready(slot: number): void {
 		this.#state[slot] = State.ready;
+		if (this.#disowned.has(slot)) return;
 		const ghost = this.#ghostBucket(slot);
 		if (this.#ghosts[ghost] === this.#fingerprint(slot)) {
 			this.#ghosts[ghost] = 0;
@@ -123,6 +144,10 @@ export class SlotPool {
 
 	/** The bytes could not be had: gives the slot and the filler's pin back. */
 	fail(slot: number): void {
+		if (this.#disowned.has(slot)) {
+			this.unpin(slot);
+			return;
+		}
 		this.#remove(slot);
 		this.unpin(slot);
 		this.#free.push(slot);
@@ -133,7 +158,12 @@ export class SlotPool {
 	}
 
 	unpin(slot: number): void {
-		if (--this.#pins[slot] === 0) this.pinnedSlots -= 1;
+		if (--this.#pins[slot] > 0) return;
+		this.pinnedSlots -= 1;
+		if (this.#disowned.size === 0 || !this.#disowned.delete(slot)) return;
+		this.generation[slot] += 1;
+		this.#state[slot] = State.free;
+		this.#free.push(slot);
 	}
 
 	/** Counts a use; callers do not count reads that continue within a block. */
@@ -221,6 +251,11 @@ export class SlotPool {
 	#remove(slot: number): void {
 		this.generation[slot] += 1;
 		this.#state[slot] = State.free;
+		this.#unlink(slot);
+	}
+
+	/** Takes a slot out of the table. */
+	#unlink(slot: number): void {
 		let bucket = this.#identities.readUInt32LE(slot * IDENTITY_BYTES) & this.#tableMask;
 		while (this.#table[bucket] !== slot) bucket = (bucket + 1) & this.#tableMask;
 		// Linear probing: close the gap by moving up entries that may not sit behind it.

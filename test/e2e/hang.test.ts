@@ -3,17 +3,21 @@
  * not, nor the control of its sessions. Nothing here is timed; what is held up is held up until the test lets go.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { unlink } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { faultEnvironment, setFaults } from "../../scripts/lab/faults.js";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { NFS, NfsClient, P } from "../nfs/nfs-client.js";
 import { decodeReply, encodeCall, mark, RawClient, xdr } from "../nfs/raw-client.js";
+import { processes } from "./client/processes.js";
 import { bytesOf } from "./content.js";
 import { MAIN, must, type Ready, Workspace } from "./workspace.js";
 
 await enterNamespace(import.meta.url);
 
+const NOENT = 2;
+const JUKEBOX = 10008;
 const BLOCK = 65536;
 /** of one disk */
 const BLOCKS = 256;
@@ -170,4 +174,56 @@ t.test("a publish that waits for the hung disk holds up no reads", async (t) => 
 	t.equal(published, false);
 	await world.heal();
 	t.equal((await within(publishing, "publish")).session, "another");
+});
+
+t.test(
+	"a mount process killed while the disk hangs serves the others again, and that session when it can",
+	async (t) => {
+		const world = await World.make(t);
+		const good = await world.open(t, "good");
+		const bad = await world.open(t, "bad");
+		const content = readFileSync(world.disk("good"));
+		await world.hang();
+		await within(world.work.killMountd("good"), "a restart");
+		const again = { client: await NfsClient.connect(2049), handle: good.handle };
+		t.teardown(() => again.client.close());
+		await readAll(again, content, 16);
+		const read = xdr().opaque(bad.handle).u64(0).u32(4096).done();
+		t.equal((await within(again.client.call(P.READ, read), "its handle")).status, JUKEBOX, "its handles are not stale");
+		t.equal((await within(again.client.mount("/springback/bad"), "MNT")).status, NOENT);
+		t.match(await world.work.sessions(), [
+			{ session: "good", state: "open" },
+			{ session: "bad", state: "failed", error: /bad-repository does not answer yet/ },
+		]);
+		await world.heal();
+		let status = JUKEBOX;
+		for (let tries = 0; tries < 400 && status === JUKEBOX; tries++) {
+			status = (await within(again.client.call(P.READ, read), "the session that hung")).status;
+			await sleep(50);
+		}
+		t.equal(status, 0, "it is served as soon as its disk answers, with the same handle");
+		t.match(await world.work.sessions(), [{ state: "open" }, { session: "bad", state: "open" }]);
+	},
+);
+
+t.test("the mount process ends while reads hang, and what was written is there the next time", async (t) => {
+	const world = await World.make(t);
+	const bad = await world.open(t, "bad");
+	t.equal((await bad.client.write(bad.handle, 0, Buffer.alloc(4096, 7))).status, 0);
+	await world.hang();
+	const args = xdr()
+		.opaque(bad.handle)
+		.u64(9 * BLOCK)
+		.u32(4096)
+		.done();
+	bad.client.raw.send(mark(encodeCall(NFS, 3, P.READ, args, { xid: 1 })));
+	const pid = await world.work.mountdPid("bad");
+	const [supervisor] = processes("/mountd/supervisor.js", `"${world.work.state}"`);
+	process.kill(supervisor, "SIGTERM");
+	for (let wait = 0; wait < PATIENCE && processes("/mountd/main.js").includes(pid); wait += 50) await sleep(50);
+	t.notOk(processes("/mountd/main.js").includes(pid), "it ends");
+	await unlink(`${world.socket}.rules`);
+	await world.publish("bad", "bad");
+	const again = await world.open(t, "bad");
+	t.ok((await again.client.read(again.handle, 0, 4096)).data.equals(Buffer.alloc(4096, 7)));
 });

@@ -133,18 +133,14 @@ t.test("clients that ask for megabytes and never read cost their own quota only"
 	// A reply of a megabyte may complete a batch, and above the common limit each connection has one batch.
 	const bound = greedy.length * (MIB + 256 * 1024);
 	t.ok(server.stats.unsentBytes <= bound, `${server.stats.unsentBytes} bytes unsent`);
-	const { calls: carriedOut } = server.stats.procedure("NFS READ");
 	const client = await connect();
 	for (let n = 0; n < 20; n++) {
 		const { status, data } = await within(client.read(file.handle, n * 512, 4096));
 		t.match({ status, first: data[0] }, { status: 0, first: 3 });
 	}
-	t.ok(carriedOut < 50 * greedy.length, `${carriedOut} of ${50 * greedy.length} carried out`);
-	t.equal(
-		server.stats.procedure("NFS READ").calls,
-		carriedOut + 20,
-		"and nothing more is done for those that do not read",
-	);
+	// What the kernel takes for each, up to some megabytes, and the batch behind it.
+	const carriedOut = server.stats.procedure("NFS READ").calls - 20;
+	t.ok(carriedOut < 25 * greedy.length, `${carriedOut} of ${50 * greedy.length} carried out`);
 	for (const raw of greedy) raw.close();
 	for (let wait = 0; wait < 300 && server.stats.connections > 1; wait++) await pause(10);
 	t.equal(server.stats.unsentBytes, 0);

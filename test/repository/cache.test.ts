@@ -272,3 +272,39 @@ t.test("a record overwritten by garbage is never served", async (t) => {
 		{ code: /ECORRUPT|DAMAGED/ },
 	);
 });
+
+t.test(
+	"a block whose fill is stuck is taken anew, and the stuck slot is used again only when its filler is done",
+	async (t) => {
+		const pool = createBlockCache(MIB).pool(BLOCK);
+		const stuck = pool.take(identity(1), 0, false);
+		t.equal(pool.isStuck(stuck), false, "not at once");
+		await new Promise((resolve) => setTimeout(resolve, 150));
+		t.equal(pool.isStuck(stuck), true);
+		pool.disown(stuck);
+		t.equal(pool.find(identity(1), 0), -1);
+		const again = pool.take(identity(1), 0, false);
+		t.not(again, stuck);
+		pool.ready(again);
+		pool.unpin(again);
+		t.equal(pool.find(identity(1), 0), again);
+		const others = Array.from({ length: 200 }, (_, n) => {
+			const slot = pool.take(identity(n + 2), 0, false);
+			pool.ready(slot);
+			pool.unpin(slot);
+			return slot;
+		});
+		t.notOk(others.includes(stuck), "never while it may still be written to");
+		const { generation } = pool;
+		const before = generation[stuck];
+		pool.ready(stuck);
+		t.equal(pool.pinnedSlots, 1);
+		pool.unpin(stuck);
+		t.not(generation[stuck], before, "hints to it are no longer good");
+		t.equal(pool.take(identity(900), 0, false), stuck, "then it is free");
+		pool.disown(stuck);
+		pool.fail(stuck);
+		t.equal(pool.pinnedSlots, 0);
+		t.equal(pool.take(identity(901), 0, false), stuck, "also when its fill fails");
+	},
+);
