@@ -4,6 +4,7 @@
  */
 import type { Lane } from "../../native/index.js";
 import { BatchBuilder, type BatchIdentity } from "./batch.js";
+import { Company } from "./company.js";
 import { OverlayError } from "./contract.js";
 import { failed, isNoSpace, noSpace } from "./errors.js";
 import { BATCH_OPERATIONS, batchPayload, syncsToFill } from "./geometry.js";
@@ -68,6 +69,7 @@ export class Log {
 	#exclusive: (() => void)[] = [];
 	#busy = false;
 	#pumping = false;
+	readonly #company = new Company();
 	/** batches synced in this segment */
 	#syncs = 0;
 
@@ -151,8 +153,11 @@ export class Log {
 		while (this.#queue.length > 0) {
 			const crowded = this.events.onCrowded();
 			if (crowded) await crowded.catch(() => undefined);
+			const stable = this.#queue.some((waiting) => waiting.stable);
+			while (stable && this.#company.comes(this.#queue.length)) await new Promise((go) => setImmediate(go));
 			const batch = this.#gather();
 			if (batch.length > 0) await this.#write(batch);
+			this.#company.answered(batch.length, this.#queue.length);
 		}
 		this.#pumping = false;
 	}
@@ -223,6 +228,8 @@ export class Log {
 			const sync = accepted.some((waiting) => waiting.stable);
 			if (builder.operations > 0) await this.#append(builder, sync);
 			else if (sync) await this.sync();
+			// A sync of the checkpoint or of a fill has failed meanwhile: whether ours covers that is not known.
+			if (sync && this.failure) throw this.failure;
 		} catch (error) {
 			tx.rollback();
 			if (!isNoSpace(error)) this.fail(error);
@@ -245,7 +252,9 @@ export class Log {
 		}
 		if (sync) {
 			this.synced = this.sequence;
-			this.onSync?.(performance.now() - started);
+			const took = performance.now() - started;
+			this.#company.synced(took);
+			this.onSync?.(took);
 			this.#syncs++;
 			this.fillNext();
 		}
@@ -295,11 +304,11 @@ export class Log {
 	}
 
 	/**
-	 * True when the segment in use was only allocated, is hardly used, and one filled with zeros waits. Never before
+	 * True when the segment in use was only allocated, is used by half at most, and one filled with zeros waits. Never before
 	 * its first batch: recovery takes a planned segment that begins with none for the end of the log.
 	 */
 	#mayHop(): boolean {
-		if (this.head === 0 || this.segments.blocks.isFilled(this.active) || this.head > this.segments.bytes / 8)
+		if (this.head === 0 || this.segments.blocks.isFilled(this.active) || this.head > this.segments.bytes / 2)
 			return false;
 		const next = this.#next();
 		return next !== undefined && this.segments.blocks.isFilled(next);
