@@ -55,8 +55,10 @@ export const readSessionFile = (directory: string): SessionFile => {
 		throw new OverlayError("EIO", `${path}: ${(cause as Error).message}`, { cause });
 	}
 	if (parsed.format !== FORMAT) throw damaged("not a session file");
+	const lists = [parsed.compatible, parsed.readCompatible, parsed.incompatible];
+	if (!Number.isSafeInteger(parsed.version) || !lists.every(Array.isArray)) throw damaged("fields are missing");
 	const unknown = [parsed.incompatible, parsed.readCompatible].flat();
-	if (Number(parsed.version) > VERSION || unknown.length > 0) {
+	if ((parsed.version as number) > VERSION || unknown.length > 0) {
 		const what = unknown.length > 0 ? `features ${unknown.join(", ")}` : `version ${parsed.version}`;
 		throw new OverlayError("EINVAL", `${path} needs ${what}: update springback`);
 	}

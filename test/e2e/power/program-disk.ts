@@ -2,12 +2,12 @@
  * An ext4 image with what the tiny guest needs to run Springback: this Node.js, the libraries that it and the addon are
  * linked with, the compiled program and the modules that it loads, and a repository.
  */
-import { copyFileSync, cpSync, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { projectDirectory } from "../../../scripts/lab/guests.js";
+import { ADDON, installProgram } from "../installed.js";
 import { must } from "../workspace.js";
 
-const ADDON = "native/build/Release/springback.node";
 const LOADER = "/lib64/ld-linux-x86-64.so.2";
 
 /** Shell lines for the guest; the image is its first disk. The repository is /program/repo. */
@@ -22,15 +22,11 @@ springback() { /program/node /program/app/build/src/cli/main.js "$@"; }
 /** Makes the image in a directory that is free for it, and returns its path. */
 export async function programDisk(directory: string, repository: string): Promise<string> {
 	const root = join(directory, "program");
-	const app = join(root, "app");
-	for (const name of ["lib", "app/native/build/Release", "app/node_modules"])
-		mkdirSync(join(root, name), { recursive: true });
+	mkdirSync(join(root, "lib"), { recursive: true });
 	copyFileSync(process.execPath, join(root, "node"));
 	for (const path of new Set([LOADER, ...(await libraries(process.execPath)), ...(await libraries(ADDON))]))
 		copyFileSync(path, join(root, "lib", basename(path)));
-	copyFileSync(join(projectDirectory, ADDON), join(app, ADDON));
-	for (const name of ["package.json", "build/src", "build/native", ...modules()])
-		cpSync(join(projectDirectory, name), join(app, name), { recursive: true });
+	installProgram(join(root, "app"));
 	cpSync(repository, join(root, "repo"), { recursive: true });
 	const image = join(directory, "program.raw");
 	await must("mkfs.ext4", ["-q", "-m", "0", "-O", "^has_journal", "-d", root, image, "256M"]);
@@ -40,11 +36,4 @@ export async function programDisk(directory: string, repository: string): Promis
 async function libraries(program: string): Promise<string[]> {
 	const text = await must("ldd", [resolve(projectDirectory, program)]);
 	return [...text.matchAll(/=> (\/\S+)/g)].map(([, path]) => path);
-}
-
-/** The installed modules that users get. */
-function modules(): string[] {
-	const lock = JSON.parse(readFileSync(join(projectDirectory, "package-lock.json"), "utf8"));
-	const packages = Object.entries(lock.packages as Record<string, { dev?: boolean; optional?: boolean }>);
-	return packages.filter(([path, { dev, optional }]) => path && !dev && !optional).map(([path]) => path);
 }
