@@ -105,6 +105,6 @@ const checkConfig = async (store: Store, faults: Faults): Promise<void> => {
 const checkKeys = async (store: Store, faults: Faults): Promise<void> => {
 	const { bad } = await readKeyFiles(store);
 	for (const [id, why] of bad) faults.of("bad-key", keyName(id), `key ${id} is damaged: ${why}`);
-	for (const name of store.list("keys"))
+	for (const name of await store.list("keys"))
 		if (!isId(name)) faults.of("unknown-file", `keys/${name}`, `keys/${name} is not part of a repository`);
 };

@@ -110,9 +110,9 @@ export const decodeKeyFile = (bytes: Buffer, id: string): KeyFile => {
 export const readKeyFiles = async (store: Store): Promise<{ good: KeyFile[]; bad: Map<string, string> }> => {
 	const good: KeyFile[] = [];
 	const bad = new Map<string, string>();
-	for (const id of store.list("keys").filter(isId)) {
+	for (const id of (await store.list("keys")).filter(isId)) {
 		try {
-			const size = store.size(keyName(id));
+			const size = await store.size(keyName(id));
 			if (size === undefined) continue;
 			good.push(decodeKeyFile(await store.read(keyName(id), 0, Math.min(size, KEY_FILE_MAX_BYTES)), id));
 		} catch (error) {

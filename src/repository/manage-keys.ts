@@ -32,7 +32,7 @@ export const makeKeys = async (
 	cost: ScryptCost = SCRYPT_COST,
 ): Promise<string> => {
 	// Keys of an `init` that was cut short wrap a master key that nothing was encrypted with.
-	for (const name of store.list("keys")) await store.remove(`keys/${name}`);
+	for (const name of await store.list("keys")) await store.remove(`keys/${name}`);
 	const master = randomBytes(MASTER_KEY_BYTES);
 	const recoveryKey = newRecoveryKey();
 	await put(store, await wrapMasterKey(master, passphrase, "passphrase", config.id, config.created, cost));
@@ -57,19 +57,25 @@ export class KeyManager {
 	readonly #now: () => Date;
 	readonly #cost: ScryptCost;
 
-	/** Throws RepositoryError as openRepository does, and UNSUPPORTED when the repository is not encrypted. */
-	constructor(path: string, options: KeyManagerOptions = {}) {
-		const place = resolve(path);
-		this.#config = decodeConfig(readConfig(place), place);
+	private constructor(store: FileStore, config: Config, options: KeyManagerOptions) {
+		this.#store = store;
+		this.#config = config;
 		this.#now = options.now ?? (() => new Date());
 		this.#cost = options.scrypt ?? SCRYPT_COST;
-		if (!this.encrypted)
-			throw new RepositoryError("UNSUPPORTED", `${place} is not encrypted: it has no keys (init --encrypt makes some)`);
-		this.#store = new FileStore(place, randomBytes, 1);
 	}
 
-	get encrypted(): boolean {
-		return this.#config.features.incompatible.includes(FEATURE.encryption);
+	/** Rejects with RepositoryError as openRepository does, and with UNSUPPORTED when the repository is not encrypted. */
+	static async open(path: string, options: KeyManagerOptions = {}): Promise<KeyManager> {
+		const place = resolve(path);
+		const store = new FileStore(place, randomBytes, 1);
+		try {
+			const config = decodeConfig(await readConfig(store), place);
+			if (config.features.incompatible.includes(FEATURE.encryption)) return new KeyManager(store, config, options);
+			throw new RepositoryError("UNSUPPORTED", `${place} is not encrypted: it has no keys (init --encrypt makes some)`);
+		} catch (error) {
+			await store.close();
+			throw storeError(error, place, "opening the repository");
+		}
 	}
 
 	/** All keys; `bad`: damaged files by id, with the reason. Needs no passphrase. */
@@ -145,7 +151,7 @@ export class KeyManager {
 	/** One change at a time, so that two cannot remove each other's last key. */
 	async #locked<T>(work: () => Promise<T>): Promise<T> {
 		try {
-			const held = this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.keys, "exclusive");
+			const held = await this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.keys, "exclusive");
 			if (held === undefined)
 				throw new RepositoryError("LOCKED", `the keys of ${this.#store.place} are being changed: try again`);
 			try {

@@ -145,13 +145,13 @@ const makeFolder = (path: string): void => {
  */
 export const openRepository = async (path: string, options: OpenRepositoryOptions = {}): Promise<Repository> => {
 	const place = resolve(path);
-	const config = decodeConfig(readConfig(place), place);
 	const cache = options.cache ?? createBlockCache(OWN_CACHE_BYTES);
 	if (!(cache instanceof BlockCache)) throw new TypeError("the cache must come from createBlockCache");
 	const random = options.random ?? randomBytes;
 	const checkpointRecords = options.checkpointRecords ?? CHECKPOINT_RECORDS;
 	const store = new FileStore(place, random, options.readThreads ?? 4);
 	try {
+		const config = decodeConfig(await readConfig(store), place);
 		const keyring = await openKeyring(store, config, options.key);
 		return await FileRepository.open(place, config, keyring, store, cache, { random, checkpointRecords });
 	} catch (error) {

@@ -59,7 +59,7 @@ export class PackSeals {
 		const name = packName(pack);
 		const head = await this.#store.read(name, 0, PACK_HEADER_BYTES);
 		if (faultOfPackHeader(head, pack, this.#keyring) === undefined) return saltOfHeader(head);
-		const size = this.#store.size(name) ?? 0;
+		const size = (await this.#store.size(name)) ?? 0;
 		const tail = await this.#store.read(name, Math.max(0, size - PACK_TRAILER_BYTES), PACK_TRAILER_BYTES);
 		const trailer = decodePackTrailer(tail, pack, size);
 		if (typeof trailer === "string" || !trailer.encrypted) return undefined;

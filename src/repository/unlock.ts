@@ -46,11 +46,11 @@ const needsKey = (config: Config): boolean => config.features.incompatible.inclu
 export const openKeyring = async (store: Store, config: Config, source: KeySource | undefined): Promise<Keyring> =>
 	needsKey(config)
 		? new Keyring(config.id, await masterOf(store, config, source))
-		: new Keyring(refuseDowngrade(store, config, source).id);
+		: new Keyring((await refuseDowngrade(store, config, source)).id);
 
 /** Who can write springback.json could make us write plain data beside the encrypted: what we know otherwise counts. */
-const refuseDowngrade = (store: Store, config: Config, source: KeySource | undefined): Config => {
-	if (store.list("keys").some(isId))
+const refuseDowngrade = async (store: Store, config: Config, source: KeySource | undefined): Promise<Config> => {
+	if ((await store.list("keys")).some(isId))
 		throw new RepositoryError(
 			"DAMAGED",
 			`${store.place} has keys, but its springback.json says that it is not encrypted: restore that file from a copy`,
@@ -82,11 +82,11 @@ export const unlockRepository = async (
 	source: KeySource | undefined,
 ): Promise<{ repository: string; master: Buffer } | undefined> => {
 	const place = resolve(path);
-	const config = decodeConfig(readConfig(place), place);
 	const store = new FileStore(place, randomBytes, 1);
 	try {
+		const config = decodeConfig(await readConfig(store), place);
 		if (!needsKey(config)) {
-			refuseDowngrade(store, config, source);
+			await refuseDowngrade(store, config, source);
 			return undefined;
 		}
 		return { repository: config.id, master: await masterOf(store, config, source) };

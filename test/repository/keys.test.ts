@@ -28,7 +28,7 @@ t.test(
 				.map((name) => [name, readFileSync(join(path, name), "hex")]);
 		const before = data();
 
-		const keys = new KeyManager(path, { ...CHEAP, now: () => new Date(0) });
+		const keys = await KeyManager.open(path, { ...CHEAP, now: () => new Date(0) });
 		t.teardown(() => keys.close());
 		const first = await keys.unlock(secret("first"));
 		const second = await keys.addPassphrase(first, secret("second"));
@@ -73,7 +73,7 @@ t.test("a damaged key is damage, a wrong passphrase is not, and both together sa
 	await initRepository(path, { ...CHEAP, passphrase: secret("right") });
 	const names = readdirSync(join(path, "keys"));
 	t.equal(names.length, 2);
-	const manager = new KeyManager(path, CHEAP);
+	const manager = await KeyManager.open(path, CHEAP);
 	const { file } = await manager.unlock(secret("right"));
 	await manager.close();
 	await t.rejects(openRepository(path, key("wrong")), { code: "WRONG_KEY", message: /^(?!.*damaged)/ });
@@ -97,7 +97,7 @@ t.test("a damaged key is damage, a wrong passphrase is not, and both together sa
 t.test("a change that is cut short leaves a key that opens", async (t) => {
 	const path = join(folder(t), "repository");
 	await initRepository(path, { ...CHEAP, passphrase: secret("old") });
-	const keys = new KeyManager(path, CHEAP);
+	const keys = await KeyManager.open(path, CHEAP);
 	t.teardown(() => keys.close());
 	const unlocked = await keys.unlock(secret("old"));
 	faults.set([{ op: "rename", path: "keys/", error: "EIO" }]);
@@ -120,10 +120,10 @@ t.test("an init that is cut short can be run again; one over data that lost its 
 	await repository.backup(request("vm", new MemoryImage(Buffer.alloc(BLOCK, 1))));
 	rmSync(join(path, "springback.json"));
 	await t.rejects(initRepository(path), { code: "EXISTS", message: /lost its springback\.json/ });
-	await t.rejects(async () => new KeyManager(path), { code: "NOT_A_REPOSITORY" });
+	await t.rejects(KeyManager.open(path), { code: "NOT_A_REPOSITORY" });
 	const plain = join(folder(t), "plain");
 	await initRepository(plain);
-	t.throws(() => new KeyManager(plain), { code: "UNSUPPORTED" });
+	await t.rejects(KeyManager.open(plain), { code: "UNSUPPORTED" });
 });
 
 t.test("what is typed: accents composed or not, recovery keys with or without dashes", async (t) => {

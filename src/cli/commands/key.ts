@@ -26,7 +26,7 @@ springback key remove ID
 		if (flag(context, "recovery") && verb !== "add") throw new UsageError("--recovery is for key add");
 		const act = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
 		if (act === undefined) throw new UsageError(`key ${verb}: use list, add, change or remove`);
-		const keys = new KeyManager(repositoryPath(context));
+		const keys = await KeyManager.open(repositoryPath(context));
 		try {
 			return await act(context, keys, id);
 		} finally {
