@@ -101,18 +101,19 @@ export class KeyManager {
 		return { ...info, recoveryKey };
 	}
 
-	/** Removes a key by the first digits of its id; never the last that can be used. */
-	remove(_proof: Unlocked, id: string): Promise<KeyInfo> {
+	/** Removes a key, also a damaged one, by the first digits of its id; never the last that can be used. */
+	remove(_proof: Unlocked, id: string): Promise<{ id: string; kind: KeyKind | "damaged" }> {
 		return this.#locked(async () => {
-			const { good } = await readKeyFiles(this.#store);
-			const found = this.#find(good, id);
-			if (good.length === 1)
+			const { good, bad } = await readKeyFiles(this.#store);
+			const damaged = [...bad.keys()].map((name) => ({ id: name, kind: "damaged" as const }));
+			const found = this.#find([...good.map(infoOf), ...damaged], id);
+			if (found.kind !== "damaged" && good.length === 1)
 				throw new RepositoryError(
 					"UNSUPPORTED",
 					`key ${found.id.slice(0, 8)} is the last one of ${this.#store.place}: add another before you remove it`,
 				);
 			await this.#store.remove(keyName(found.id));
-			return infoOf(found);
+			return found;
 		});
 	}
 
@@ -139,7 +140,7 @@ export class KeyManager {
 		return infoOf(file);
 	}
 
-	#find(files: KeyFile[], id: string): KeyFile {
+	#find<Key extends { id: string }>(files: Key[], id: string): Key {
 		const found = id.length < 4 ? [] : files.filter((file) => file.id.startsWith(id));
 		if (found.length === 1) return found[0];
 		throw new RepositoryError(
