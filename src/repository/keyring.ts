@@ -4,6 +4,10 @@ import { hmacSha256, sha256 } from "../../native/index.js";
 
 export const MASTER_KEY_BYTES = 32;
 
+declare const named: unique symbol;
+/** 32 bytes that a keyring made: plain SHA-256 in an encrypted repository would tell what is in it. */
+export type Identity = Buffer & { readonly [named]: true };
+
 export class Keyring {
 	readonly #master: Buffer | undefined;
 	readonly #id: Buffer;
@@ -26,8 +30,9 @@ export class Keyring {
 	}
 
 	/** Identity of plain bytes: SHA-256, or HMAC-SHA-256 under the identity key. */
-	identityOf(bytes: Uint8Array): Buffer {
-		return this.identityKey === undefined ? sha256(bytes) : hmacSha256(this.identityKey, bytes);
+	identityOf(bytes: Uint8Array): Identity {
+		const identity = this.identityKey === undefined ? sha256(bytes) : hmacSha256(this.identityKey, bytes);
+		return identity as Identity;
 	}
 
 	/** What the native addon seals and opens a pack's records with; only of an encrypted repository. */

@@ -57,25 +57,40 @@ export class KeyManager {
 	readonly #now: () => Date;
 	readonly #cost: ScryptCost;
 
+<<<<<<< HEAD
 	private constructor(config: Config, store: FileStore, options: KeyManagerOptions) {
 		this.#config = config;
 		this.#store = store;
+=======
+	private constructor(store: FileStore, config: Config, options: KeyManagerOptions) {
+		this.#store = store;
+		this.#config = config;
+>>>>>>> crypt
 		this.#now = options.now ?? (() => new Date());
 		this.#cost = options.scrypt ?? SCRYPT_COST;
 	}
 
+<<<<<<< HEAD
 	/** Rejects with RepositoryError as openRepository does, and UNSUPPORTED when the repository is not encrypted. */
+=======
+	/** Rejects with RepositoryError as openRepository does, and with UNSUPPORTED when the repository is not encrypted. */
+>>>>>>> crypt
 	static async open(path: string, options: KeyManagerOptions = {}): Promise<KeyManager> {
 		const place = resolve(path);
 		const store = new FileStore(place, randomBytes, 1);
 		try {
 			const config = decodeConfig(await readConfig(store), place);
+<<<<<<< HEAD
 			if (!config.features.incompatible.includes(FEATURE.encryption))
 				throw new RepositoryError(
 					"UNSUPPORTED",
 					`${place} is not encrypted: it has no keys (init --encrypt makes some)`,
 				);
 			return new KeyManager(config, store, options);
+=======
+			if (config.features.incompatible.includes(FEATURE.encryption)) return new KeyManager(store, config, options);
+			throw new RepositoryError("UNSUPPORTED", `${place} is not encrypted: it has no keys (init --encrypt makes some)`);
+>>>>>>> crypt
 		} catch (error) {
 			await store.close();
 			throw storeError(error, place, "opening the repository");
@@ -105,18 +120,19 @@ export class KeyManager {
 		return { ...info, recoveryKey };
 	}
 
-	/** Removes a key by the first digits of its id; never the last that can be used. */
-	remove(_proof: Unlocked, id: string): Promise<KeyInfo> {
+	/** Removes a key, also a damaged one, by the first digits of its id; never the last that can be used. */
+	remove(_proof: Unlocked, id: string): Promise<{ id: string; kind: KeyKind | "damaged" }> {
 		return this.#locked(async () => {
-			const { good } = await readKeyFiles(this.#store);
-			const found = this.#find(good, id);
-			if (good.length === 1)
+			const { good, bad } = await readKeyFiles(this.#store);
+			const damaged = [...bad.keys()].map((name) => ({ id: name, kind: "damaged" as const }));
+			const found = this.#find([...good.map(infoOf), ...damaged], id);
+			if (found.kind !== "damaged" && good.length === 1)
 				throw new RepositoryError(
 					"UNSUPPORTED",
 					`key ${found.id.slice(0, 8)} is the last one of ${this.#store.place}: add another before you remove it`,
 				);
 			await this.#store.remove(keyName(found.id));
-			return infoOf(found);
+			return found;
 		});
 	}
 
@@ -143,7 +159,7 @@ export class KeyManager {
 		return infoOf(file);
 	}
 
-	#find(files: KeyFile[], id: string): KeyFile {
+	#find<Key extends { id: string }>(files: Key[], id: string): Key {
 		const found = id.length < 4 ? [] : files.filter((file) => file.id.startsWith(id));
 		if (found.length === 1) return found[0];
 		throw new RepositoryError(

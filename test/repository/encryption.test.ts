@@ -210,7 +210,7 @@ t.test("a pack whose header is lost is read with the copy of its salt", async (t
 	);
 });
 
-t.test("the other fate of a nonce: a footer is sealed once, under one that no record can have", async (t) => {
+t.test("a footer is sealed under a nonce that no record can have", async (t) => {
 	const repository = await encrypted(t);
 	await repository.backup(request("vm", new MemoryImage(new Dice(6).bytes(BLOCK))));
 	for (const name of filesOf(repository.path, "packs")) {

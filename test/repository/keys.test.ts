@@ -70,7 +70,7 @@ t.test(
 
 t.test("a damaged key is damage, a wrong passphrase is not, and both together say so", async (t) => {
 	const path = join(folder(t), "repository");
-	await initRepository(path, { ...CHEAP, passphrase: secret("right") });
+	const { recoveryKey } = await initRepository(path, { ...CHEAP, passphrase: secret("right") });
 	const names = readdirSync(join(path, "keys"));
 	t.equal(names.length, 2);
 	const manager = await KeyManager.open(path, CHEAP);
@@ -88,9 +88,16 @@ t.test("a damaged key is damage, a wrong passphrase is not, and both together sa
 		code: "WRONG_KEY",
 		message: new RegExp(`keys/${file.id} is damaged and may be`),
 	});
-	damage(names.find((name) => name !== file.id)!);
+	const rest = await KeyManager.open(path, CHEAP);
+	const byRecovery = await rest.unlock(secret(recoveryKey!));
+	t.same([...(await rest.list()).bad.keys()], [file.id]);
+	t.same(await rest.remove(byRecovery, file.id), { id: file.id, kind: "damaged" });
+	await rest.addPassphrase(byRecovery, secret("right"));
+	await rest.close();
+	await (await openRepository(path, key("right"))).close();
+	for (const name of readdirSync(join(path, "keys"))) damage(name);
 	await t.rejects(openRepository(path, key("right")), { code: "DAMAGED", message: /keys\/[0-9a-f]+ is damaged/ });
-	for (const name of names) rmSync(join(path, "keys", name));
+	for (const name of readdirSync(join(path, "keys"))) rmSync(join(path, "keys", name));
 	await t.rejects(openRepository(path, key("right")), { code: "DAMAGED", message: /keys is empty/ });
 });
 

@@ -36,6 +36,8 @@ springback key remove ID
 };
 export default command;
 
+const KINDS = { passphrase: "passphrase", recovery: "recovery key", damaged: "damaged key" };
+
 type Act = (context: Context, keys: KeyManager, id: string | undefined) => Promise<number>;
 
 const VERBS: Record<string, Act> = {
@@ -66,7 +68,7 @@ const VERBS: Record<string, Act> = {
 	async remove(context, manager, id) {
 		if (id === undefined) throw new UsageError("ID is missing: springback key list shows them");
 		const key = await manager.remove(await manager.unlock(await passphrase(context)), id);
-		context.out.result(key, `removed ${key.kind === "recovery" ? "recovery key" : "passphrase"} ${key.id.slice(0, 8)}`);
+		context.out.result(key, `removed ${KINDS[key.kind]} ${key.id.slice(0, 8)}`);
 		return EXIT.ok;
 	},
 };
