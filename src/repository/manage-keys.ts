@@ -57,40 +57,21 @@ export class KeyManager {
 	readonly #now: () => Date;
 	readonly #cost: ScryptCost;
 
-<<<<<<< HEAD
-	private constructor(config: Config, store: FileStore, options: KeyManagerOptions) {
-		this.#config = config;
-		this.#store = store;
-=======
 	private constructor(store: FileStore, config: Config, options: KeyManagerOptions) {
 		this.#store = store;
 		this.#config = config;
->>>>>>> crypt
 		this.#now = options.now ?? (() => new Date());
 		this.#cost = options.scrypt ?? SCRYPT_COST;
 	}
 
-<<<<<<< HEAD
-	/** Rejects with RepositoryError as openRepository does, and UNSUPPORTED when the repository is not encrypted. */
-=======
 	/** Rejects with RepositoryError as openRepository does, and with UNSUPPORTED when the repository is not encrypted. */
->>>>>>> crypt
 	static async open(path: string, options: KeyManagerOptions = {}): Promise<KeyManager> {
 		const place = resolve(path);
 		const store = new FileStore(place, randomBytes, 1);
 		try {
 			const config = decodeConfig(await readConfig(store), place);
-<<<<<<< HEAD
-			if (!config.features.incompatible.includes(FEATURE.encryption))
-				throw new RepositoryError(
-					"UNSUPPORTED",
-					`${place} is not encrypted: it has no keys (init --encrypt makes some)`,
-				);
-			return new KeyManager(config, store, options);
-=======
 			if (config.features.incompatible.includes(FEATURE.encryption)) return new KeyManager(store, config, options);
 			throw new RepositoryError("UNSUPPORTED", `${place} is not encrypted: it has no keys (init --encrypt makes some)`);
->>>>>>> crypt
 		} catch (error) {
 			await store.close();
 			throw storeError(error, place, "opening the repository");

@@ -1,18 +1,10 @@
-<<<<<<< HEAD
-/** Reads springback.json, with one clear error for every place that has none. */
-=======
 /** Finds springback.json, with one clear error for every place that has none. */
->>>>>>> crypt
 import { stat } from "node:fs/promises";
 import { RepositoryError } from "./contract.js";
 import { CONFIG } from "./layout.js";
 import type { Store } from "./store.js";
 
-<<<<<<< HEAD
-/** The text of springback.json. */
-=======
 /** The text of springback.json. Rejects with RepositoryError NOT_FOUND or NOT_A_REPOSITORY, or as the store does. */
->>>>>>> crypt
 export const readConfig = async (store: Store): Promise<string> => {
 	const { place } = store;
 	const size = await store.size(CONFIG);
