@@ -121,9 +121,12 @@ export class DerivedMapBuilder {
 	async #close(level: number): Promise<void> {
 		const page = this.#levels[level];
 		if (page.number < 0) return;
-		const zero = isAllZero(page.bytes);
-		const identity = zero ? ZERO_IDENTITY : this.#keyring.identityOf(page.bytes);
-		if (!zero) this.#emit({ identity, bytes: Buffer.from(page.bytes) });
+		let identity = ZERO_IDENTITY;
+		if (!isAllZero(page.bytes)) {
+			const named = this.#keyring.identityOf(page.bytes);
+			this.#emit({ identity: named, bytes: Buffer.from(page.bytes) });
+			identity = named;
+		}
 		const above = this.#levels[level + 1];
 		if (above === undefined) {
 			this.#root = identity;
