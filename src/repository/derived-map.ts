@@ -121,7 +121,7 @@ export class DerivedMapBuilder {
 	async #close(level: number): Promise<void> {
 		const page = this.#levels[level];
 		if (page.number < 0) return;
-		let identity = ZERO_IDENTITY;
+		let identity: Buffer = ZERO_IDENTITY;
 		if (!isAllZero(page.bytes)) {
 			const named = this.#keyring.identityOf(page.bytes);
 			this.#emit({ identity: named, bytes: Buffer.from(page.bytes) });
