@@ -44,10 +44,10 @@ export const planLength = (segmentBytes: number): number =>
 	Math.max(2, Math.min(PLAN_MAX, Math.floor(REPLAY_LIMIT / segmentBytes)));
 
 /**
- * How many synced batches in a segment tell that the next is worth filling with zeros: each sync in a filled one is
- * quicker, but the zeros cost as much as a segment of data.
+ * How many synced batches in a segment tell that the next is worth filling with zeros. They cost as much as a segment of
+ * data; but in a segment that is not filled, each sync waits for the file system's journal, and so for everybody else.
  */
-export const syncsToFill = (segmentBytes: number): number => Math.max(1, Math.floor(segmentBytes / (512 * 1024)));
+export const syncsToFill = (segmentBytes: number): number => Math.max(1, Math.floor(segmentBytes / (4 * 1024 * 1024)));
 
 /** Payload bytes of one batch in segments of this size. */
 export const batchPayload = (segmentBytes: number): number => Math.min(BATCH_PAYLOAD, alignUp(segmentBytes / 8, PAGE));

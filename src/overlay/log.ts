@@ -223,6 +223,8 @@ export class Log {
 			const sync = accepted.some((waiting) => waiting.stable);
 			if (builder.operations > 0) await this.#append(builder, sync);
 			else if (sync) await this.sync();
+			// A sync of the checkpoint or of a fill has failed meanwhile: whether ours covers that is not known.
+			if (sync && this.failure) throw this.failure;
 		} catch (error) {
 			tx.rollback();
 			if (!isNoSpace(error)) this.fail(error);
@@ -295,11 +297,11 @@ export class Log {
 	}
 
 	/**
-	 * True when the segment in use was only allocated, is hardly used, and one filled with zeros waits. Never before
-	 * its first batch: recovery takes a planned segment that begins with none for the end of the log.
+	 * True when the segment in use was only allocated, is used by half at most, and one filled with zeros waits. Never
+	 * before its first batch: recovery takes a planned segment that begins with none for the end of the log.
 	 */
 	#mayHop(): boolean {
-		if (this.head === 0 || this.segments.blocks.isFilled(this.active) || this.head > this.segments.bytes / 8)
+		if (this.head === 0 || this.segments.blocks.isFilled(this.active) || this.head > this.segments.bytes / 2)
 			return false;
 		const next = this.#next();
 		return next !== undefined && this.segments.blocks.isFilled(next);

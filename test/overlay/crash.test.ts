@@ -8,6 +8,7 @@ import { join } from "node:path";
 import t from "tap";
 import { faults } from "../../native/index.js";
 import { OverlayError, openSession } from "../../src/overlay/index.js";
+import type { Session } from "../../src/overlay/session.js";
 import { fingerprint, modelFingerprint, Shadow } from "./crash-lab.js";
 import { create, diskOf, lab, pattern, random, temporary } from "./lab.js";
 import { modelOf } from "./seeded-model.js";
@@ -147,14 +148,18 @@ t.test("after a failed sync: pages that look clean and are not on the disk", asy
 	const tree = await create(l);
 	const model = modelOf(tree);
 	const disk = diskOf(tree);
-	await new Promise((resolve) => setTimeout(resolve, 50));
+	const write = async (offset: number, salt: number, stable: boolean): Promise<void> => {
+		const data = pattern(5, 3000, salt);
+		await tree.write(disk, offset, data, stable);
+		model.write(disk, offset, data);
+	};
+	await write(100, 50, true);
+	// That has the next segment filled, and the sync that is to fail must not be the one of that.
+	const { blocks, plan, active } = (tree as Session).engine.segments;
+	while (!blocks.isFilled(plan[plan.indexOf(active) + 1])) await new Promise((resolve) => setTimeout(resolve, 1));
 	const shadow = new Shadow(home);
 	faults.startTrace();
-	for (const stable of [true, false, false]) {
-		const data = pattern(5, 3000, stable ? 50 : 60);
-		await tree.write(disk, stable ? 100 : 9000, data, stable);
-		model.write(disk, stable ? 100 : 9000, data);
-	}
+	for (let i = 0; i < 2; i++) await write(9000, 60, false);
 	const verifier = Buffer.from(tree.writeVerifier);
 	faults.set([{ op: "fdatasync", path: "/log", error: "EIO" }]);
 	await t.rejects(tree.commit(disk), { code: "EIO" });

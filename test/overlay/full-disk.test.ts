@@ -110,7 +110,7 @@ t.test("errors that are not about space stop the session", async (t) => {
 		model.write(disk, 1, first);
 		await new Promise((resolve) => setTimeout(resolve, 20));
 		const verifier = tree.writeVerifier;
-		faults.set([rule]);
+		faults.set([{ ...rule, count: -1 }]);
 		await t.rejects(tree.write(disk, 2, pattern(2, 5000, 9), true), { code: "EIO" }, JSON.stringify(rule));
 		faults.clear();
 		await t.rejects(tree.write(disk, 2, first, false), { code: "EIO" });

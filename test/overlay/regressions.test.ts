@@ -63,7 +63,7 @@ t.test("when the log stops, every call is answered", async (t) => {
 	t.teardown(() => faults.clear());
 	const tree = await create(lab(temporary(t)));
 	const { id } = await tree.create(1, "f", FILE);
-	faults.set([{ op: "fdatasync", path: "/log", error: "EIO" }]);
+	faults.set([{ op: "fdatasync", path: "/log", error: "EIO", count: -1 }]);
 	const calls = [
 		...Array.from({ length: 20 }, (_, i) => tree.write(id, i * 512, pattern(i, 512, 1), true)),
 		tree.create(1, "g", FILE),
