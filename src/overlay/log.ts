@@ -304,8 +304,8 @@ export class Log {
 	}
 
 	/**
-	 * True when the segment in use was only allocated, is used by half at most, and one filled with zeros waits. Never before
-	 * its first batch: recovery takes a planned segment that begins with none for the end of the log.
+	 * True when the segment in use was only allocated, is used by half at most, and one filled with zeros waits. Never
+	 * before its first batch: recovery takes a planned segment that begins with none for the end of the log.
 	 */
 	#mayHop(): boolean {
 		if (this.head === 0 || this.segments.blocks.isFilled(this.active) || this.head > this.segments.bytes / 2)
