@@ -47,6 +47,11 @@ export class Engine {
 	reader!: ContentReader;
 	checkpointer!: Checkpointer;
 	compaction!: Compaction;
+	/**
+	 * The log once more, for background work: the kernel tells a failed writeback once to each open file, so that a sync
+	 * of the background cannot take the error away from the sync that a client's write waits for.
+	 */
+	readonly #segmentsFd: number;
 	readonly #options: EngineOptions;
 	readonly #lanes: { log: Lane; background: Lane; read: Lane };
 	readonly #cacheBytes: number;
@@ -60,20 +65,20 @@ export class Engine {
 		const flags = constants.O_RDWR | constants.O_CREAT;
 		const opened: number[] = [];
 		try {
-			for (const name of ["log", "index"]) opened.push(sys.open(`${directory}/${name}`, flags, 0o600));
+			for (const name of ["log", "index", "log"]) opened.push(sys.open(`${directory}/${name}`, flags, 0o600));
 			this.reserve = new Reserve(directory, options.reserveBytes ?? DEFAULT_RESERVE, session.segmentBytes);
 		} catch (error) {
 			for (const fd of opened) sys.close(fd);
 			throw error;
 		}
-		[this.logFd, this.indexFd] = opened;
+		[this.logFd, this.indexFd, this.#segmentsFd] = opened;
 		this.#lanes = {
 			log: createLane("overlay-log", 1),
 			background: createLane("overlay-background", 1),
 			read: createLane("overlay-read", 2),
 		};
 		this.state = new State(session.segmentBytes);
-		this.segments = new Segments(this.logFd, session.segmentBytes, this.#lanes.background, (error) =>
+		this.segments = new Segments(this.#segmentsFd, session.segmentBytes, this.#lanes.background, (error) =>
 			this.log.fail(error),
 		);
 		this.store = new PageStore(
@@ -200,6 +205,6 @@ export class Engine {
 		await this.checkpointer?.running?.catch(() => undefined);
 		for (const lane of Object.values(this.#lanes)) await lane.close();
 		this.reserve.close();
-		for (const fd of [this.logFd, this.indexFd, this.#options.lock]) sys.close(fd);
+		for (const fd of [this.logFd, this.indexFd, this.#segmentsFd, this.#options.lock]) sys.close(fd);
 	}
 }
