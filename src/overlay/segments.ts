@@ -143,7 +143,7 @@ export class Segments {
 			this.#blocks.add(filling.segment);
 			this.#raw.delete(filling.segment);
 		} catch (error) {
-			// No room now: the writer will meet it when it gets there. A failed sync may have eaten the log's error.
+			// No room now: the writer will meet it when it gets there. After a failed sync nothing is known of the log's own pages.
 			if (!isNoSpace(error)) this.onFailure(error);
 		}
 	}
