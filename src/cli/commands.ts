@@ -12,6 +12,8 @@ export const COMMANDS = {
 	finish: () => import("./commands/finish.js"),
 	export: () => import("./commands/export.js"),
 	check: () => import("./commands/check.js"),
+	repair: () => import("./commands/repair.js"),
+	rebuild: () => import("./commands/rebuild.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;
 

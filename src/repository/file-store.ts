@@ -8,7 +8,7 @@ import { createLane, type Lane, type RecordRead, type RecordStatus, sys } from "
 import { codeOf } from "./errors.js";
 import { DescriptorCache, type OpenFile } from "./file-descriptors.js";
 import { FileUpload } from "./file-upload.js";
-import { newId, type Random } from "./layout.js";
+import { FOLDERS, LOCK_PINS, LOCK_REPOSITORY, newId, type Random } from "./layout.js";
 import type { Held, Store, StoreRead, Upload } from "./store.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT } = constants;
@@ -186,6 +186,23 @@ export class FileStore implements Store {
 			throw error;
 		}
 		await this.#syncing().fsyncDirectory(dirname(join(this.place, name)));
+	}
+
+	async move(from: string, to: string): Promise<void> {
+		this.#descriptors.forget(from);
+		const target = join(this.place, to);
+		const folders = new Set([dirname(target), dirname(join(this.place, from))]);
+		this.#makeFolder(dirname(target), folders);
+		sys.renameNoReplace(join(this.place, from), target);
+		for (const folder of folders) await this.#syncing().fsyncDirectory(folder);
+	}
+
+	prepare(): void {
+		const changed = new Set<string>();
+		for (const folder of FOLDERS) this.#makeFolder(join(this.place, folder), changed);
+		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
+			sys.close(sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
+		for (const folder of [...changed, join(this.place, "locks")]) sys.fsyncDirectory(folder);
 	}
 
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined {

@@ -2,7 +2,7 @@
  * The index of a repository: all its segments, a page cache, and how they are put, reloaded and rebuilt from packs
  * (docs/format.md, 8). Nothing here is needed for truth: packs are.
  */
-import { codeOf } from "./errors.js";
+import { causeOf, codeOf } from "./errors.js";
 import { ENTRY_BYTES, sortEntries } from "./identity-table.js";
 import { isId, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
@@ -69,7 +69,8 @@ export class Index {
 				if (size === undefined) continue;
 				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
 			} catch (error) {
-				if (error instanceof BadSegment) this.bad.set(id, error.message);
+				// What the disk cannot read is no better than what is damaged: packs have it all.
+				if (error instanceof BadSegment || codeOf(error) === "EIO") this.bad.set(id, causeOf(error));
 				// Merged away between listing and opening: what replaced it is in the next listing.
 				else if (codeOf(error) !== "ENOENT") throw error;
 			}
@@ -166,7 +167,7 @@ export class Index {
 			this.#remember(segment, number, page);
 			return page;
 		} catch (error) {
-			if (error instanceof BadSegment) this.reject(segment, error.message);
+			if (error instanceof BadSegment || codeOf(error) === "EIO") this.reject(segment, causeOf(error));
 			else if (codeOf(error) === "ENOENT") this.#drop(segment);
 			else throw error;
 			return undefined;
