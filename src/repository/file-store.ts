@@ -190,11 +190,14 @@ export class FileStore implements Store {
 
 	async move(from: string, to: string): Promise<void> {
 		this.#descriptors.forget(from);
+		const source = join(this.place, from);
 		const target = join(this.place, to);
-		const folders = new Set([dirname(target), dirname(join(this.place, from))]);
-		this.#makeFolder(dirname(target), folders);
-		sys.renameNoReplace(join(this.place, from), target);
-		for (const folder of folders) await this.#syncing().fsyncDirectory(folder);
+		const changed = new Set<string>();
+		this.#makeFolder(dirname(target), changed);
+		for (const folder of changed) await this.#syncing().fsyncDirectory(folder);
+		sys.renameNoReplace(source, target);
+		// The new name first: a power loss may leave both names, but not none.
+		for (const name of [target, source]) await this.#syncing().fsyncDirectory(dirname(name));
 	}
 
 	prepare(): void {
