@@ -3,7 +3,7 @@
  * (docs/format.md, 8). Nothing here is needed for truth: packs are.
  */
 import { causeOf, codeOf } from "./errors.js";
-import { ENTRY_BYTES, sortEntries } from "./identity-table.js";
+import { compareEntries, ENTRY_BYTES, sortEntries } from "./identity-table.js";
 import { isId, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
 import { coveredPacks, presentPacks, readTables } from "./pack-inventory.js";
@@ -271,6 +271,8 @@ export class Index {
 		const writer = new SegmentWriter(id, count, sink);
 		const sorted = sortEntries(entries, count);
 		for (let at = 0; at < sorted.length; at += ENTRY_BYTES) {
+			// Two packs may have the same record; a segment names one place of each.
+			if (at > 0 && compareEntries(sorted, at - ENTRY_BYTES, sorted, at) === 0) continue;
 			const wait = writer.add(sorted, at, sorted.readUInt32LE(at + 32));
 			if (wait !== undefined) await wait;
 		}
