@@ -89,7 +89,8 @@ t.test("repair", { timeout: 300_000 }, async (t) => {
 			if (hits.length !== 1 || hits[0].offset !== LOST * BLOCK || hits[0].length !== BLOCK)
 				return `hits ${JSON.stringify(hits)}`;
 			const again = await repository.repair({});
-			if (again.indexRebuilt || again.quarantined.length > 0) return `a third run finds something to do: ${JSON.stringify(again)}`;
+			if (again.indexRebuilt || again.quarantined.length > 0)
+				return `a third run finds something to do: ${JSON.stringify(again)}`;
 			const aside = join(repository.path, "quarantine");
 			const kept = readdirSync(aside).map((name) => readFileSync(join(aside, name)));
 			if (!originals.every((original) => kept.some((file) => file.equals(original)))) return "a damaged pack is gone";
