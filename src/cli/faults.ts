@@ -11,7 +11,8 @@ function hitLine({ vm, point, disk, file, offset, length }: CheckHit): string {
 export function faultLines(faults: CheckFault[]): string[] {
 	return faults.flatMap(({ kind, file, message, ranges, hits }) => {
 		const more = (ranges?.length ?? 0) > 1 ? ` (${ranges?.length} damaged ranges in the file)` : "";
-		return [`${kind}: ${file}: ${message}${more}`, ...hits.map(hitLine)];
+		const where = message.startsWith(file) ? "" : `${file}: `;
+		return [`${kind}: ${where}${message}${more}`, ...hits.map(hitLine)];
 	});
 }
 
