@@ -276,7 +276,7 @@ t.test("an open disk goes on while its pack is moved", async (t) => {
 	await image.close();
 });
 
-t.test("waits for backups, and says who holds it up", async (t) => {
+t.test("waits for a backup that runs, and can be interrupted meanwhile", async (t) => {
 	const path = await one(t);
 	const fd = sys.open(join(path, "locks/repository"), 2);
 	sys.lock(fd, "shared", 0, 1);
