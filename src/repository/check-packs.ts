@@ -64,13 +64,13 @@ export const checkPacks = async (
 	options: CheckOptions,
 ): Promise<PackReport> => {
 	const report = new PackReport();
-	for (const folder of store.list("packs")) {
-		for (const name of store.list(`packs/${folder}`))
+	for (const folder of await store.list("packs")) {
+		for (const name of await store.list(`packs/${folder}`))
 			if (!/^[0-9a-f]{32}$/.test(name) || !name.startsWith(folder))
 				faults.of("unknown-file", `packs/${folder}/${name}`, `packs/${folder}/${name} is not part of a repository`);
 	}
 	const expected = new Map(index.segments.flatMap(({ packs }) => packs.map(({ id, size }) => [id, size] as const)));
-	const present = presentPacks(store);
+	const present = await presentPacks(store);
 	for (const id of expected.keys()) {
 		if (!present.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
 	}

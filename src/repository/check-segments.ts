@@ -17,7 +17,7 @@ export const checkSegments = async (
 	random: Random,
 	faults: Faults,
 ): Promise<Index> => {
-	for (const name of store.list("index"))
+	for (const name of await store.list("index"))
 		if (!isId(name)) faults.of("unknown-file", `index/${name}`, `index/${name} is not part of a repository`);
 	const index = new Index(store, repository, random, { write: false });
 	await index.refresh();

@@ -36,7 +36,7 @@ export const checkRepository = async (
 	const points = new PointStore(store);
 	const stored = await points.list();
 	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
-	for (const name of store.list("points"))
+	for (const name of await store.list("points"))
 		if (!isId(name)) faults.of("unknown-file", `points/${name}`, `points/${name} is not part of a repository`);
 	const lost = await checkPoints(store, index, packs, stored, blockSize, faults, options);
 	const report = {
@@ -51,7 +51,7 @@ export const checkRepository = async (
 
 const checkConfig = async (store: Store, faults: Faults): Promise<void> => {
 	try {
-		const bytes = await store.read(CONFIG, 0, store.size(CONFIG) ?? 0);
+		const bytes = await store.read(CONFIG, 0, (await store.size(CONFIG)) ?? 0);
 		decodeConfig(bytes.toString(), store.place);
 	} catch (error) {
 		faults.of("bad-config", CONFIG, causeOf(error));

@@ -200,12 +200,12 @@ export class FileStore implements Store {
 		for (const name of [target, source]) await this.#syncing().fsyncDirectory(dirname(name));
 	}
 
-	prepare(): void {
+	async prepare(): Promise<void> {
 		const changed = new Set<string>();
 		for (const folder of FOLDERS) this.#makeFolder(join(this.place, folder), changed);
 		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
 			sys.close(sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
-		for (const folder of [...changed, join(this.place, "locks")]) sys.fsyncDirectory(folder);
+		for (const folder of [...changed, join(this.place, "locks")]) await this.#syncing().fsyncDirectory(folder);
 	}
 
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined {

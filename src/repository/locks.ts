@@ -14,7 +14,7 @@ export const waitForLock = async (
 	{ holder, doing, signal }: { holder: string; doing: string; signal?: AbortSignal },
 ): Promise<Held> => {
 	for (let attempt = 0; attempt < TRIES && !signal?.aborted; attempt++) {
-		const held = store.lock(LOCK_REPOSITORY, byte, kind);
+		const held = await store.lock(LOCK_REPOSITORY, byte, kind);
 		if (held !== undefined) return held;
 		await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 	}

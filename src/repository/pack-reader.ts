@@ -28,7 +28,7 @@ const WINDOW_BYTES = 4 * 1024 * 1024;
 /** The entries of a pack; undefined when the pack is not there. */
 export const readPackTable = async (store: Store, pack: string, repository: string): Promise<PackTable | undefined> => {
 	const name = packName(pack);
-	const size = store.size(name);
+	const size = await store.size(name);
 	if (size === undefined) return undefined;
 	const fault = faultOfPackHeader(await store.read(name, 0, PACK_HEADER_BYTES), pack, repository);
 	const footer = await readFooter(store, name, pack, size);

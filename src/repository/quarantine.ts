@@ -12,7 +12,7 @@ export const QUARANTINE = "quarantine";
 export const moveAside = async (store: Store, pack: string, report: object): Promise<string> => {
 	for (let number = 1; ; number++) {
 		const name = `${QUARANTINE}/${number === 1 ? pack : `${pack}-${number}`}`;
-		if (store.size(name) !== undefined) continue;
+		if ((await store.size(name)) !== undefined) continue;
 		try {
 			await store.put(`${name}.json`, Buffer.from(`${JSON.stringify(report, null, "\t")}\n`));
 		} catch (error) {

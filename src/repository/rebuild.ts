@@ -26,14 +26,14 @@ export const rebuildRepository = async (
 	random: Random,
 	options: RebuildOptions,
 ): Promise<RebuildReport> => {
-	store.prepare();
+	await store.prepare();
 	const waiting = { doing: "rebuild", signal: options.signal };
 	const use = await waitForLock(store, LOCK_BYTE.use, "shared", { ...waiting, holder: "a deletion or repair" });
 	try {
 		const holder = "a merge of the index, or another rebuild,";
 		const merge = await waitForLock(store, LOCK_BYTE.merge, "exclusive", { ...waiting, holder });
 		try {
-			store.sweep();
+			await store.sweep();
 			return await rebuildIndex(store, repository, random, options);
 		} finally {
 			merge.release();
@@ -50,9 +50,9 @@ export const rebuildIndex = async (
 	random: Random,
 	options: RebuildOptions,
 ): Promise<RebuildReport> => {
-	const old = store.list("index").filter(isId);
+	const old = (await store.list("index")).filter(isId);
 	const index = new Index(store, repository, random);
-	const present = [...presentPacks(store)].sort();
+	const present = [...(await presentPacks(store))].sort();
 	const faults = new Faults();
 	let parts: Buffer[] = [];
 	let rows: PackRow[] = [];

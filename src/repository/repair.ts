@@ -32,7 +32,7 @@ const INDEX_FAULTS = new Set(["bad-index", "missing-pack"]);
 export const repairRepository = async (context: RepairContext, options: RepairOptions): Promise<RepairReport> => {
 	const { store } = context;
 	if (options.dryRun) return repair(context, options);
-	store.prepare();
+	await store.prepare();
 	// No writer may find a record in a pack that is about to go, and nobody else may move packs or merge the index.
 	const held = await waitForLock(store, LOCK_BYTE.use, "exclusive", {
 		holder: "a backup, a prune or another repair",
@@ -40,7 +40,7 @@ export const repairRepository = async (context: RepairContext, options: RepairOp
 		signal: options.signal,
 	});
 	try {
-		store.sweep();
+		await store.sweep();
 		return await repair(context, options);
 	} finally {
 		held.release();

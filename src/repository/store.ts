@@ -57,7 +57,7 @@ export interface Store {
 	/** Gives a file another name, durably; EEXIST when it is taken. */
 	move(from: string, to: string): Promise<void>;
 	/** Makes folders and lock files that a copy of a repository may lack. */
-	prepare(): void;
+	prepare(): Promise<void>;
 	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined;
 	/** Removes temporary files of writers that are gone. */
