@@ -71,9 +71,8 @@ export const checkPacks = async (
 	}
 	const expected = new Map(index.segments.flatMap(({ packs }) => packs.map(({ id, size }) => [id, size] as const)));
 	const present = await presentPacks(store);
-	for (const id of expected.keys()) {
+	for (const id of expected.keys())
 		if (!present.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
-	}
 	report.count = present.size;
 	const slice = options.readData === true ? { from: 0, share: 1 } : options.readData;
 	const share = slice === false ? 0 : slice.share;

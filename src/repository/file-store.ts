@@ -188,26 +188,6 @@ export class FileStore implements Store {
 		await this.#syncing().fsyncDirectory(dirname(join(this.place, name)));
 	}
 
-	async move(from: string, to: string): Promise<void> {
-		this.#descriptors.forget(from);
-		const source = join(this.place, from);
-		const target = join(this.place, to);
-		const changed = new Set<string>();
-		this.#makeFolder(dirname(target), changed);
-		for (const folder of changed) await this.#syncing().fsyncDirectory(folder);
-		sys.renameNoReplace(source, target);
-		// The new name first: a power loss may leave both names, but not none.
-		for (const name of [target, source]) await this.#syncing().fsyncDirectory(dirname(name));
-	}
-
-	async prepare(): Promise<void> {
-		const changed = new Set<string>();
-		for (const folder of FOLDERS) this.#makeFolder(join(this.place, folder), changed);
-		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
-			sys.close(sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
-		for (const folder of [...changed, join(this.place, "locks")]) await this.#syncing().fsyncDirectory(folder);
-	}
-
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Held | undefined {
 		const path = join(this.place, name);
 		let fd: number;
@@ -252,6 +232,26 @@ export class FileStore implements Store {
 		} catch {
 			// Somebody else swept it, or it can wait for the next sweep.
 		}
+	}
+
+	async move(from: string, to: string): Promise<void> {
+		this.#descriptors.forget(from);
+		const source = join(this.place, from);
+		const target = join(this.place, to);
+		const changed = new Set<string>();
+		this.#makeFolder(dirname(target), changed);
+		for (const folder of changed) await this.#syncing().fsyncDirectory(folder);
+		sys.renameNoReplace(source, target);
+		// The new name first: a power loss may leave both names, but not none.
+		for (const name of [target, source]) await this.#syncing().fsyncDirectory(dirname(name));
+	}
+
+	async prepare(): Promise<void> {
+		const changed = new Set<string>();
+		for (const folder of FOLDERS) this.#makeFolder(join(this.place, folder), changed);
+		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
+			sys.close(sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
+		for (const folder of [...changed, join(this.place, "locks")]) await this.#syncing().fsyncDirectory(folder);
 	}
 
 	async close(): Promise<void> {

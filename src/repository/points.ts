@@ -112,7 +112,8 @@ export class PointStore {
 	/** A whole file; nearly all are short, so that one read does. */
 	async #read(name: string): Promise<Buffer> {
 		const start = await this.#store.read(name, 0, SHORT_BYTES);
-		return start.length < SHORT_BYTES ? start : this.#store.read(name, 0, this.#store.size(name) ?? SHORT_BYTES);
+		if (start.length < SHORT_BYTES) return start;
+		return this.#store.read(name, 0, (await this.#store.size(name)) ?? SHORT_BYTES);
 	}
 
 	/** Rereads every file, so that damage since the first reading shows. */

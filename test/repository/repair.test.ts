@@ -230,15 +230,18 @@ t.test("many faults at once are all collected, and a disk that cannot read hides
 	writeFileSync(join(path, "index", "notes"), "x");
 	const repository = await open(t, path);
 	const { faults: found } = await repository.check({ readData: true });
-	t.same(found.map(({ kind, file }) => `${kind} ${file}`).sort(), [
-		`bad-index ${segment}`,
-		`bad-point ${point}`,
-		`bad-record ${largest}`,
-		`bad-record ${unreadable}`,
-		`missing-pack ${lost}`,
-		"unknown-file index/notes",
-		`unreadable-pack ${unreadable}`,
-	]);
+	t.same(
+		found.map(({ kind, file }) => `${kind} ${file}`).sort(),
+		[
+			`bad-index ${segment}`,
+			`bad-point ${point}`,
+			`bad-record ${largest}`,
+			`bad-record ${unreadable}`,
+			`missing-pack ${lost}`,
+			"unknown-file index/notes",
+			`unreadable-pack ${unreadable}`,
+		].sort(),
+	);
 	t.same(
 		hits(found).sort((a, b) => (a.vm < b.vm ? -1 : 1)),
 		[bytes("vm", 0, BLOCK), bytes("vm2", 0, 2 * BLOCK), bytes("vm3", 0, 2 * BLOCK)],
