@@ -25,7 +25,7 @@ export const checkSegments = async (
 		const wrong = await faultOfSegment(segment);
 		if (wrong !== undefined) index.reject(segment, wrong);
 	}
-	for (const [id, why] of index.bad)
+	for (const [id, why] of [...index.bad, ...index.unreadable])
 		faults.of(
 			"bad-index",
 			segmentName(id),

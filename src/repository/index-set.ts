@@ -35,6 +35,8 @@ export class Index {
 	#segments: Segment[] = [];
 	/** segments that failed verification, with the reason */
 	readonly bad = new Map<string, string>();
+	/** segments that the disk could not read when it was asked last, with the reason */
+	readonly unreadable = new Map<string, string>();
 	readonly #pages = new Map<Segment, Map<number, Buffer>>();
 	readonly #pageOrder: [Segment, number][] = [];
 	/** entry pages being read */
@@ -62,6 +64,7 @@ export class Index {
 		const known = new Set(this.#segments.map(({ id }) => id));
 		for (const id of this.bad.keys()) if (!names.has(id)) this.bad.delete(id);
 		const loaded: Segment[] = [];
+		this.unreadable.clear();
 		for (const id of names) {
 			if (known.has(id) || this.bad.has(id)) continue;
 			try {
@@ -69,8 +72,9 @@ export class Index {
 				if (size === undefined) continue;
 				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
 			} catch (error) {
-				// What the disk cannot read is no better than what is damaged: packs have it all.
-				if (error instanceof BadSegment || codeOf(error) === "EIO") this.bad.set(id, causeOf(error));
+				if (error instanceof BadSegment) this.bad.set(id, error.message);
+				// Packs have all of it too. The disk may have had a bad moment only: it is asked again next time.
+				else if (codeOf(error) === "EIO") this.unreadable.set(id, causeOf(error));
 				// Merged away between listing and opening: what replaced it is in the next listing.
 				else if (codeOf(error) !== "ENOENT") throw error;
 			}
@@ -167,7 +171,7 @@ export class Index {
 			this.#remember(segment, number, page);
 			return page;
 		} catch (error) {
-			if (error instanceof BadSegment || codeOf(error) === "EIO") this.reject(segment, causeOf(error));
+			if (error instanceof BadSegment) this.reject(segment, error.message);
 			else if (codeOf(error) === "ENOENT") this.#drop(segment);
 			else throw error;
 			return undefined;
