@@ -13,6 +13,8 @@ export const COMMANDS = {
 	export: () => import("./commands/export.js"),
 	copy: () => import("./commands/copy.js"),
 	check: () => import("./commands/check.js"),
+	repair: () => import("./commands/repair.js"),
+	rebuild: () => import("./commands/rebuild.js"),
 	key: () => import("./commands/key.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;

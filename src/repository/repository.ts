@@ -8,10 +8,14 @@ import { type Compression, parseCompression } from "./compression.js";
 import { type Config, FEATURE } from "./config.js";
 import {
 	type BackupRequest,
+	type CheckOptions,
 	type CheckReport,
 	type DiskResult,
 	type Point,
 	type Progress,
+	type RebuildReport,
+	type RepairOptions,
+	type RepairReport,
 	type Repository,
 	RepositoryError,
 	type RepositoryStats,
@@ -26,7 +30,9 @@ import { MapReader } from "./map-reader.js";
 import { presentPacks } from "./pack-inventory.js";
 import { PageStore } from "./page-store.js";
 import { PointStore, type StoredPoint, toPoint } from "./points.js";
+import { rebuildRepository } from "./rebuild.js";
 import { RecordReader } from "./record-reader.js";
+import { repairRepository } from "./repair.js";
 import { resolvePoint } from "./resolve.js";
 import type { Held, Store } from "./store.js";
 
@@ -205,13 +211,7 @@ export class FileRepository implements Repository {
 
 	/** Backups of one Repository run one after the other; other processes run theirs at the same time. */
 	async backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }> {
-		if (this.#unknownFeatures.length > 0) {
-			const names = this.#unknownFeatures.join(", ");
-			throw new RepositoryError(
-				"READ_ONLY",
-				`${this.path} uses ${names}: this program can only read it, install a newer springback`,
-			);
-		}
+		this.#mustWrite();
 		const compression = this.#compression(request.compression ?? this.#config.compression);
 		const run = this.#backups.then(() =>
 			runBackup(request, {
@@ -242,15 +242,47 @@ export class FileRepository implements Repository {
 		return compression;
 	}
 
-	async check(options: {
-		readData: boolean;
-		progress?: (p: Progress) => void;
-		signal?: AbortSignal;
-	}): Promise<CheckReport> {
+	/** Throws READ_ONLY where this program may only read. */
+	#mustWrite(): void {
+		if (this.#unknownFeatures.length === 0) return;
+		const names = this.#unknownFeatures.join(", ");
+		throw new RepositoryError(
+			"READ_ONLY",
+			`${this.path} uses ${names}: this program can only read it, install a newer springback`,
+		);
+	}
+
+	async check(options: CheckOptions): Promise<CheckReport> {
 		try {
-			return await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options);
+			return (await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options)).report;
 		} catch (error) {
 			throw storeError(error, this.path, "checking");
+		}
+	}
+
+	async repair(options: RepairOptions): Promise<RepairReport> {
+		if (!options.dryRun) this.#mustWrite();
+		const context = {
+			store: this.#store,
+			keyring: this.#keyring,
+			compression: this.#compression(this.#config.compression),
+			blockSize: this.blockSize,
+			random: this.#random,
+			checkpointRecords: this.#checkpointRecords,
+		};
+		try {
+			return await repairRepository(context, options);
+		} catch (error) {
+			throw storeError(error, this.path, "repairing");
+		}
+	}
+
+	async rebuild(options: { progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<RebuildReport> {
+		this.#mustWrite();
+		try {
+			return await rebuildRepository(this.#store, this.#keyring, this.#random, options);
+		} catch (error) {
+			throw storeError(error, this.path, "rebuilding the index");
 		}
 	}
 

@@ -61,6 +61,10 @@ export interface Store {
 	readRecords(reads: StoreRead[]): Promise<RecordStatus[]>;
 	/** Removes a file; nothing happens when it is gone. */
 	remove(name: string): Promise<void>;
+	/** Gives a file another name, durably; EEXIST when it is taken. */
+	move(from: string, to: string): Promise<void>;
+	/** Makes folders and lock files that a copy of a repository may lack. */
+	prepare(): Promise<void>;
 	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined>;
 	/** Removes temporary files of writers that are gone. */
