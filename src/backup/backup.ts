@@ -17,6 +17,8 @@ export interface BackupOptions {
 	config?: string;
 	/** what is known of the state of the guest's data; default "unknown" */
 	consistency?: Consistency;
+	/** words that retention can tell the point by */
+	tags?: string[];
 	progress?: (progress: Progress) => void;
 	signal?: AbortSignal;
 	/** injected clock; default the system's */
@@ -65,6 +67,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 					notes,
 				})),
 			},
+			tags: options.tags,
 			now: options.now ?? (() => new Date()),
 			progress: options.progress,
 			signal,

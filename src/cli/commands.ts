@@ -12,6 +12,10 @@ export const COMMANDS = {
 	finish: () => import("./commands/finish.js"),
 	export: () => import("./commands/export.js"),
 	check: () => import("./commands/check.js"),
+	forget: () => import("./commands/forget.js"),
+	hold: () => import("./commands/hold.js"),
+	release: () => import("./commands/release.js"),
+	prune: () => import("./commands/prune.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;
 

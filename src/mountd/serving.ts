@@ -2,6 +2,7 @@
  * Which sessions are served: opens them over their restore points, puts them into the datastore, takes them out. One
  * block cache and one reader per repository serve them all.
  */
+import { hostname } from "node:os";
 import type { Datastore, ServedSession } from "../datastore/datastore.js";
 import { paddedSize } from "../datastore/folder.js";
 import type { Image } from "../image/image.js";
@@ -86,6 +87,7 @@ export class Serving {
 		const point = await repository.resolve(`${record.vm}@${record.point}`);
 		const images = await openDisks(repository, point);
 		try {
+			await this.noteUse(repository, point, stored);
 			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs });
 			record.state = "open";
 			this.options.store.save(stored);
@@ -117,6 +119,32 @@ export class Serving {
 		this.broken.delete(record.name);
 		this.options.log(`session ${record.name}: serving ${record.vm}@${record.point.slice(0, 8)}`);
 		return opened;
+	}
+
+	/**
+	 * Tells the repository that a session lies over this point, so that it stays while the session is parked or its server
+	 * down. The disks are open, so it stays until then. Where it cannot be told, on the worst day, recovery comes first.
+	 */
+	async noteUse(repository: Repository, point: Point, { record }: StoredSession): Promise<void> {
+		const session = { name: record.name, host: hostname(), state: this.options.store.paths.directory };
+		try {
+			await repository.hold(point, { id: record.uuid, kind: "session", since: record.created, reason: "", session });
+		} catch (error) {
+			this.options.log(
+				`session ${record.name}: its use of ${record.vm}@${record.point.slice(0, 8)} is not noted in the repository (${(error as Error).message}): do not remove that point`,
+			);
+		}
+	}
+
+	/** A session that is gone uses nothing. What fails here is made up for by the next forget. */
+	async dropUse({ record }: StoredSession): Promise<void> {
+		try {
+			const repository = await this.repository(record.repository);
+			const use = (await repository.holds()).find(({ id }) => id === record.uuid);
+			if (use) await repository.release(use);
+		} catch (error) {
+			this.options.log(`session ${record.name}: its use is still noted in the repository: ${(error as Error).message}`);
+		}
 	}
 
 	/** Keeps `unprotected since` and the written bytes on disk current. Cheap; called every few seconds. */

@@ -6,10 +6,12 @@
 import { checkPacks } from "./check-packs.js";
 import { checkPoints } from "./check-points.js";
 import { checkSegments } from "./check-segments.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
 import { decodeConfig } from "./config.js";
 import type { CheckFault, CheckReport, Progress } from "./contract.js";
 import { RepositoryError } from "./contract.js";
 import { causeOf } from "./errors.js";
+import { readHolds } from "./holds.js";
 import { CONFIG, isId, pointName, type Random } from "./layout.js";
 import { PointStore } from "./points.js";
 import type { Store } from "./store.js";
@@ -74,7 +76,8 @@ export const checkRepository = async (
 	const faults = new Faults();
 	await checkConfig(store, faults);
 	const index = await checkSegments(store, repository, random, faults);
-	const packs = await checkPacks(store, repository, blockSize, index, faults, options);
+	const condemned = await checkCondemned(store, faults);
+	const packs = await checkPacks(store, repository, blockSize, index, faults, options, condemned);
 	const points = new PointStore(store);
 	const stored = await points.list();
 	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
@@ -88,6 +91,17 @@ export const checkRepository = async (
 		bytesRead: packs.bytesRead,
 		faults: faults.list(),
 	};
+};
+
+/** Packs that prune is about to delete; damaged lists and holds are faults. */
+const checkCondemned = async (store: Store, faults: Faults): Promise<Set<string>> => {
+	for (const { file, why } of (await readHolds(store)).bad) faults.of("bad-hold", file, `${file} is damaged: ${why}`);
+	try {
+		return condemnedPacks(await readCondemned(store));
+	} catch (error) {
+		faults.of("bad-condemned", "condemned", causeOf(error));
+		return new Set();
+	}
 };
 
 const checkConfig = async (store: Store, faults: Faults): Promise<void> => {

@@ -119,13 +119,28 @@ export class FileStore implements Store {
 	}
 
 	size(name: string): number | undefined {
+		const fd = this.#openIfThere(name);
+		if (fd === undefined) return undefined;
 		try {
-			const fd = sys.open(join(this.place, name), O_RDONLY);
-			try {
-				return sys.fstat(fd).size;
-			} finally {
-				sys.close(fd);
-			}
+			return sys.fstat(fd).size;
+		} finally {
+			sys.close(fd);
+		}
+	}
+
+	modified(name: string): number | undefined {
+		const fd = this.#openIfThere(name);
+		if (fd === undefined) return undefined;
+		try {
+			return Number(sys.fstat(fd).mtimeNs / 1_000_000n);
+		} finally {
+			sys.close(fd);
+		}
+	}
+
+	#openIfThere(name: string): number | undefined {
+		try {
+			return sys.open(join(this.place, name), O_RDONLY);
 		} catch (error) {
 			if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return undefined;
 			throw error;
@@ -215,6 +230,7 @@ export class FileStore implements Store {
 			writers.set(id, [...(writers.get(id) ?? []), name]);
 		}
 		for (const name of this.list("locks")) {
+			if (name.startsWith("backup-")) this.#sweepLock(`locks/${name}`);
 			const id = name.startsWith("writer-") ? name.slice("writer-".length) : "";
 			if (id !== "" && id !== this.#writer?.id && !writers.has(id)) writers.set(id, []);
 		}
@@ -224,6 +240,14 @@ export class FileStore implements Store {
 			for (const name of [...files.map((file) => `tmp/${file}`), `locks/writer-${id}`]) this.#unlinkQuietly(name);
 			held.release();
 		}
+	}
+
+	/** A lock that nobody holds any more is only a name. */
+	#sweepLock(name: string): void {
+		const held = this.lock(name, 0, "exclusive");
+		if (held === undefined) return;
+		this.#unlinkQuietly(name);
+		held.release();
 	}
 
 	#unlinkQuietly(name: string): void {

@@ -4,13 +4,13 @@
  */
 import { codeOf } from "./errors.js";
 import { ENTRY_BYTES, sortEntries } from "./identity-table.js";
-import { isId, newId, type Random, segmentName } from "./layout.js";
+import { isId, LOCK_BYTE, LOCK_REPOSITORY, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
 import { coveredPacks, presentPacks, readTables } from "./pack-inventory.js";
 import { BadSegment, Segment, searchPage } from "./segment.js";
 import type { PackRow } from "./segment-format.js";
 import { SegmentWriter } from "./segment-writer.js";
-import type { Store } from "./store.js";
+import type { Held, Store } from "./store.js";
 
 /** Where a record is. */
 export interface Locator {
@@ -27,6 +27,8 @@ export interface Locator {
 const CACHED_PAGES = 4096;
 /** Packs are listed again for a missing record at most this often, ms. */
 const ADOPT_INTERVAL_MS = 5000;
+/** Listings of segments before one is taken as it is, though others go on merging. */
+const REFRESH_TRIES = 10;
 
 export class Index {
 	readonly #store: Store;
@@ -58,6 +60,13 @@ export class Index {
 
 	/** Loads segments that are new and drops those that are gone. */
 	async refresh(): Promise<void> {
+		// One that was merged away between listing and opening: what replaced it is in the next listing.
+		for (let tries = 1; !(await this.#refreshOnce()) && tries < REFRESH_TRIES; tries++);
+	}
+
+	/** False when a segment that was listed was gone. */
+	async #refreshOnce(): Promise<boolean> {
+		let complete = true;
 		const names = new Set(this.#store.list("index").filter(isId));
 		const known = new Set(this.#segments.map(({ id }) => id));
 		for (const id of this.bad.keys()) if (!names.has(id)) this.bad.delete(id);
@@ -66,16 +75,22 @@ export class Index {
 			if (known.has(id) || this.bad.has(id)) continue;
 			try {
 				const size = this.#store.size(segmentName(id));
-				if (size === undefined) continue;
+				if (size === undefined) {
+					complete = false;
+					continue;
+				}
 				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
 			} catch (error) {
 				if (error instanceof BadSegment) this.bad.set(id, error.message);
-				// Merged away between listing and opening: what replaced it is in the next listing.
-				else if (codeOf(error) !== "ENOENT") throw error;
+				else if (codeOf(error) === "ENOENT") complete = false;
+				else throw error;
 			}
 		}
 		for (const segment of this.#segments) if (!segment.inMemory && !names.has(segment.id)) this.#forget(segment);
-		this.#segments = [...this.#segments.filter((s) => s.inMemory || names.has(s.id)), ...loaded];
+		const held = new Set(this.#segments.map(({ id }) => id));
+		const fresh = loaded.filter(({ id }) => !held.has(id));
+		this.#segments = [...this.#segments.filter((s) => s.inMemory || names.has(s.id)), ...fresh];
+		return complete;
 	}
 
 	/**
@@ -212,6 +227,25 @@ export class Index {
 	 */
 	async adopt(): Promise<void> {
 		this.#lastAdopt = performance.now();
+		// Whoever deletes packs takes them out of the index under the exclusive lock: none must come back into it.
+		const held = this.#write ? this.#shareMerge() : undefined;
+		try {
+			await this.#adopt(held !== undefined);
+		} finally {
+			held?.release();
+		}
+	}
+
+	#shareMerge(): Held | undefined {
+		try {
+			return this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "shared");
+		} catch {
+			// A read-only copy without lock files: what is rebuilt stays in memory.
+			return undefined;
+		}
+	}
+
+	async #adopt(write: boolean): Promise<void> {
 		const present = presentPacks(this.#store);
 		for (const { packs, gone } of this.#segments) {
 			packs.forEach(({ id }, row) => {
@@ -222,13 +256,13 @@ export class Index {
 		const missing = [...present].filter((id) => !covered.has(id));
 		let durable = true;
 		for await (const { entries, packs } of readTables(this.#store, missing, this.#repository))
-			durable = (await this.#putOrKeep(entries, packs)) && durable;
-		if (!this.#write || !durable) return;
+			durable = (await this.#putOrKeep(entries, packs, write)) && durable;
+		if (!write || !durable) return;
 		for (const id of [...this.bad.keys()]) await this.#removeBad(id);
 	}
 
-	async #putOrKeep(entries: Buffer, packs: PackRow[]): Promise<boolean> {
-		if (this.#write) {
+	async #putOrKeep(entries: Buffer, packs: PackRow[], write: boolean): Promise<boolean> {
+		if (write) {
 			try {
 				await this.put(entries, entries.length / ENTRY_BYTES, packs);
 				return true;
@@ -299,17 +333,35 @@ export class Index {
 		];
 	}
 
-	/** Merges tiers that are full. The caller holds the merge lock. */
-	async merge(): Promise<void> {
+	/** Merges tiers that are full. The caller holds the merge lock; `condemned` was read since. */
+	async merge(condemned: ReadonlySet<string>): Promise<void> {
 		for (;;) {
 			const inputs = segmentsToMerge(this.#segments);
 			if (inputs.length === 0) return;
-			await this.#putFile((id, sink) => mergeSegments(inputs, id, sink));
-			this.#segments = this.#segments.filter((segment) => !inputs.includes(segment));
-			for (const segment of inputs) {
-				this.#forget(segment);
-				await this.#store.remove(segmentName(segment.id));
-			}
+			await this.#replace(inputs, condemned);
+		}
+	}
+
+	/** Writes segments that name these packs, which are deleted, anew without them. The caller holds the merge lock. */
+	async drop(gone: ReadonlySet<string>): Promise<void> {
+		const inputs = this.#segments.filter(({ packs }) => packs.some(({ id }) => gone.has(id)));
+		for (const segment of inputs)
+			segment.packs.forEach(({ id }, row) => {
+				if (gone.has(id)) segment.gone[row] = 1;
+			});
+		await this.#replace(
+			inputs.filter(({ inMemory }) => !inMemory),
+			gone,
+		);
+	}
+
+	async #replace(inputs: Segment[], condemned: ReadonlySet<string>): Promise<void> {
+		const empty = inputs.every(({ gone }) => gone.every((row) => row === 1));
+		if (!empty) await this.#putFile((id, sink) => mergeSegments(inputs, id, condemned, sink));
+		this.#segments = this.#segments.filter((segment) => !inputs.includes(segment));
+		for (const segment of inputs) {
+			this.#forget(segment);
+			await this.#store.remove(segmentName(segment.id));
 		}
 	}
 }

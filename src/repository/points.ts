@@ -1,9 +1,8 @@
 /** Restore points as files (docs/format.md, 9): encode, verify, list in order. */
-import { createHash } from "node:crypto";
-import { decodeRecord, encodeRecord } from "../../native/index.js";
 import type { Consistency, Point } from "./contract.js";
 import { causeOf, codeOf } from "./errors.js";
-import { CODEC, isId, pointName, TYPE } from "./layout.js";
+import { decodeJson, encodeJson } from "./json-file.js";
+import { isId, pointName } from "./layout.js";
 import type { Store } from "./store.js";
 import { secondsText } from "./time.js";
 
@@ -23,18 +22,15 @@ export interface StoredPoint {
 	config: unknown;
 	files: { name: string; size: number; chunks: string[] }[];
 	facts: Record<string, unknown>;
+	/** words that retention can tell points by; absent: none */
+	tags?: string[];
 }
 
-export const encodePoint = (point: StoredPoint): Buffer => {
-	const payload = Buffer.from(JSON.stringify(point));
-	return encodeRecord(payload, createHash("sha256").update(payload).digest(), TYPE.object, CODEC.lz4);
-};
+export const encodePoint = (point: StoredPoint): Buffer => encodeJson(point);
 
 /** Verifies and parses; throws an Error that says what is wrong. */
 export const decodePoint = (bytes: Buffer, id: string): StoredPoint => {
-	const payload = decodeRecord(bytes, null, TYPE.object);
-	if (!createHash("sha256").update(payload).digest().equals(bytes.subarray(24, 56))) throw new Error("SHA-256 differs");
-	const point = JSON.parse(payload.toString()) as StoredPoint;
+	const point = decodeJson(bytes) as StoredPoint;
 	if (point.version !== 1 || point.id !== id || !Array.isArray(point.disks)) throw new Error("holds another point");
 	return point;
 };
@@ -51,6 +47,7 @@ export const toPoint = (stored: StoredPoint): Point => ({
 	config: stored.config,
 	files: stored.files.map(({ name, size }) => ({ name, size })),
 	facts: stored.facts,
+	tags: stored.tags ?? [],
 });
 
 /** Oldest first. */

@@ -4,7 +4,7 @@
  */
 import { encodeRecord, type Lane, sha256 } from "../../native/index.js";
 import { IdentityTable } from "./identity-table.js";
-import type { Index } from "./index-set.js";
+import type { Index, Locator } from "./index-set.js";
 import { CODEC, IDENTITY_BYTES, packName, type Random, TYPE } from "./layout.js";
 import type { MapPage } from "./map-builder.js";
 import { PACK_KIND } from "./pack-format.js";
@@ -27,6 +27,8 @@ export interface RecordWriterOptions {
 	random: Random;
 	/** new records after which a checkpoint is due */
 	checkpointRecords: number;
+	/** packs that are about to be deleted: what is only in them counts as absent */
+	condemned: ReadonlySet<string>;
 }
 
 export class RecordWriter {
@@ -34,6 +36,7 @@ export class RecordWriter {
 	readonly #index: Index;
 	readonly #lane: Lane;
 	readonly #checkpointRecords: number;
+	readonly #condemned: ReadonlySet<string>;
 	readonly #data: PackWriter;
 	readonly #meta: PackWriter;
 	readonly #table = new IdentityTable();
@@ -50,8 +53,10 @@ export class RecordWriter {
 	/** bytes of all records stored */
 	recordBytes = 0;
 
-	constructor(store: Store, index: Index, lane: Lane, { repository, random, checkpointRecords }: RecordWriterOptions) {
-		this.#checkpointRecords = checkpointRecords;
+	constructor(store: Store, index: Index, lane: Lane, options: RecordWriterOptions) {
+		const { repository, random } = options;
+		this.#checkpointRecords = options.checkpointRecords;
+		this.#condemned = options.condemned;
 		this.#store = store;
 		this.#index = index;
 		this.#lane = lane;
@@ -68,7 +73,19 @@ export class RecordWriter {
 	has(identity: Buffer, offset: number, type: number): boolean | Promise<boolean> {
 		if (this.#table.find(identity, offset, type) >= 0) return true;
 		const found = this.#index.find(identity, offset, type);
-		return found instanceof Promise ? found.then((place) => place !== null) : found !== null;
+		if (found instanceof Promise) return found.then((place) => this.#stays(place, identity, offset, type));
+		return this.#stays(found, identity, offset, type);
+	}
+
+	#stays(place: Locator | null, identity: Buffer, offset: number, type: number): boolean | Promise<boolean> {
+		if (place === null) return false;
+		return !this.#condemned.has(place.pack) || this.#isElsewhere(identity, offset, type);
+	}
+
+	async #isElsewhere(identity: Buffer, offset: number, type: number): Promise<boolean> {
+		for await (const { pack } of this.#index.findAll(identity, offset, type))
+			if (!this.#condemned.has(pack)) return true;
+		return false;
 	}
 
 	/** Promises to store a record that `has` denied, so that the next one like it is a duplicate. Returns its number for `storeBlocks`. */

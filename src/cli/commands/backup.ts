@@ -1,6 +1,6 @@
 /** springback backup */
 import { backup } from "../../backup/index.js";
-import { checkVmName, openRepository } from "../../repository/index.js";
+import { checkTag, checkVmName, openRepository } from "../../repository/index.js";
 import type { Command } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { bytes } from "../output.js";
@@ -9,17 +9,23 @@ import { positionals, text, texts } from "../values.js";
 
 const command: Command = {
 	summary: "makes a restore point of a VM from disk images or NBD exports",
-	help: `springback backup VM --disk [NAME=]SRC… [--config FILE]
+	help: `springback backup VM --disk [NAME=]SRC… [--config FILE] [--tag TAG]…
   Stores one restore point; only blocks that the repository does not have yet are written.
   --disk SRC     raw, qcow2 or vmdk file (by extension, or raw:PATH, qcow2:PATH, vmdk:PATH), nbd://… or
                  nbd+unix:///…; repeat for each disk, in order; names are disk0, disk1, … unless given
   --config FILE  the VM's .vmx or libvirt domain XML; without it the firmware is guessed from the first disk
+  --tag TAG      a word that "forget --tag" can tell the point by; may be repeated
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
-	options: { disk: { type: "string", multiple: true }, config: { type: "string" } },
+	options: {
+		disk: { type: "string", multiple: true },
+		config: { type: "string" },
+		tag: { type: "string", multiple: true },
+	},
 	async run(context) {
 		const [vm] = positionals(context, ["VM"]);
 		const disks = texts(context, "disk");
-		refuseVmName(vm);
+		const tags = texts(context, "tag");
+		refuseNames(vm, tags);
 		const repository = await openRepository(repositoryPath(context));
 		const bar = context.out.progress("backup");
 		try {
@@ -27,6 +33,7 @@ const command: Command = {
 				vm,
 				disks,
 				config: text(context, "config"),
+				tags,
 				progress: (p) => bar.update(p),
 				signal: context.signal,
 			});
@@ -48,9 +55,10 @@ const command: Command = {
 export default command;
 
 /** Before anything is opened: a name that cannot be is a wrong argument. */
-function refuseVmName(vm: string): void {
+function refuseNames(vm: string, tags: string[]): void {
 	try {
 		checkVmName(vm);
+		for (const tag of tags) checkTag(tag);
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}

@@ -1,0 +1,208 @@
+/** Prune beside backups, readers and a session in processes of their own; writers that are stopped and go on. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import t, { type Test } from "tap";
+import { faults } from "../../native/index.js";
+import type { Repository } from "../../src/repository/index.js";
+import { openRepository } from "../../src/repository/index.js";
+import { BLOCK, childEnvironment, Dice, fresh, MemoryImage, MIB, readAll, request, START } from "./helpers.js";
+
+const WORKER = fileURLToPath(new URL("./prune-worker.js", import.meta.url));
+const SECONDS = process.env.SPRINGBACK_LONG ? 60 : 8;
+const now = () => new Date(START + 86_400_000);
+const prune = (repository: Repository) => repository.prune({ maxRewrite: { share: 1 }, now });
+
+class Worker {
+	#out = "";
+	#err = "";
+	readonly process: ChildProcess;
+	readonly #ended: Promise<number | null>;
+
+	constructor(t: Test, path: string, role: string, number: number) {
+		const stdio = ["pipe", "pipe", "pipe"] as const;
+		this.process = spawn(process.execPath, [WORKER, path, role, String(number)], { env: childEnvironment, stdio: [...stdio] });
+		this.process.stdout!.on("data", (text) => {
+			this.#out += text;
+		});
+		this.process.stderr!.on("data", (text) => {
+			this.#err += text;
+		});
+		this.#ended = new Promise((resolve) => this.process.once("exit", resolve));
+		t.teardown(() => this.process.kill("SIGKILL"));
+	}
+
+	/** Lets it finish its round; what it did. */
+	async end(): Promise<{ rounds: number; deleted: number }> {
+		this.process.stdin!.end();
+		const code = await this.#ended;
+		if (code !== 0) throw new Error(`ended with ${code}: ${this.#err}`);
+		return JSON.parse(this.#out.trim().split("\n").at(-1)!);
+	}
+}
+
+const disk = (n: number): Buffer => {
+	const bytes = new Dice(5).bytes(2 * MIB);
+	new Dice(1000 + (n % 6)).bytes(6 * BLOCK).copy(bytes, (n % 6) * 4 * BLOCK);
+	return bytes;
+};
+
+t.test("all at once, and one backup and one prune stopped now and then", { timeout: 300_000 }, async (t) => {
+	const repository = await fresh(t);
+	await repository.backup(request("base", new MemoryImage(disk(2)), 0, { facts: { n: 2 } }));
+	const workers = [
+		...[0, 1, 2].map((n) => new Worker(t, repository.path, "backup", n)),
+		new Worker(t, repository.path, "read", 9),
+		new Worker(t, repository.path, "serve", 9),
+		...[0, 1].map((n) => new Worker(t, repository.path, "prune", n)),
+	];
+	const [stoppedBackup, stoppedPrune] = [workers[0].process, workers[5].process];
+	const dice = new Dice(3);
+	for (const until = Date.now() + SECONDS * 1000; Date.now() < until; ) {
+		const victim = dice.below(2) === 0 ? stoppedBackup : stoppedPrune;
+		victim.kill("SIGSTOP");
+		await sleep(dice.below(400));
+		victim.kill("SIGCONT");
+		await sleep(dice.below(300));
+	}
+	const done = await Promise.all(workers.map((worker) => worker.end()));
+	const deleted = done.reduce((sum, one) => sum + one.deleted, 0);
+	t.comment(`rounds ${done.map(({ rounds }) => rounds).join(" ")}, ${deleted} packs deleted meanwhile`);
+	t.ok(deleted > 0, "prune had work to do");
+	t.ok(done.every(({ rounds }) => rounds > 0));
+	const after = await openRepository(repository.path);
+	t.same((await after.check({ readData: true })).faults, []);
+	for (const point of await after.points())
+		if (!(await readAll(after, `${point.vm}@${point.id}`)).equals(disk(point.facts.n as number)))
+			t.fail(`${point.vm}@${point.id} differs`);
+	const last = await prune(after);
+	t.equal(last.waiting.packs, 0, "nothing waits when nobody is left");
+	t.equal((await prune(after)).deleted, 0);
+	t.same((await after.check({ readData: true })).faults, []);
+	await after.close();
+});
+
+/** Reads of the image wait until `go`: a backup that has looked up some blocks, and not yet committed. */
+class SlowImage extends MemoryImage {
+	go = (): void => {};
+	readonly #gate = new Promise<void>((resolve) => {
+		this.go = resolve;
+	});
+	reached = (): void => {};
+	readonly half = new Promise<void>((resolve) => {
+		this.reached = resolve;
+	});
+
+	override read(offset: number, target: Buffer): void {
+		if (offset < MIB * 4) return super.read(offset, target);
+		this.reached();
+		// biome-ignore lint/suspicious/noConfusingVoidType: an Image may answer at once or later
+		return this.#gate.then(() => super.read(offset, target)) as unknown as void;
+	}
+}
+
+t.test("a backup that counts on a block keeps its pack from being deleted", async (t) => {
+	const repository = await fresh(t);
+	const common = new Dice(8).bytes(4 * MIB);
+	await repository.backup(request("old", new MemoryImage(common)));
+	await repository.backup(request("other", new MemoryImage(new Dice(9).bytes(BLOCK)), 1));
+	const slow = new SlowImage(Buffer.concat([common, new Dice(10).bytes(4 * MIB)]));
+	const backing = await openRepository(repository.path);
+	const running = backing.backup(request("new", slow, 2));
+	await slow.half;
+	// The blocks of "old" were looked up and found. Now nothing but this backup needs them.
+	await repository.forget({ what: { specs: ["old"] }, force: true, now });
+	const first = await prune(repository);
+	t.match(first, { dead: { packs: 2 }, deleted: 0, waiting: { packs: 2, backups: 1 } });
+	slow.go();
+	const { disks } = await running;
+	t.equal(disks[0].new, 4 * MIB, "it did count on them");
+	await backing.close();
+	t.match(await prune(repository), { deleted: 0, released: 2, waiting: { packs: 0, backups: 0 } }, "and has them");
+	t.same((await repository.check({ readData: true })).faults, []);
+	t.ok((await readAll(repository, "new")).equals(slow.content));
+	t.match(await prune(repository), { deleted: 0, released: 0 });
+});
+
+t.test("a backup that starts later does not count on what is condemned", async (t) => {
+	const repository = await fresh(t);
+	const common = new Dice(8).bytes(4 * MIB);
+	await repository.backup(request("old", new MemoryImage(common)));
+	await repository.backup(request("other", new MemoryImage(new Dice(9).bytes(BLOCK)), 1));
+	const slow = new SlowImage(Buffer.concat([common, new Dice(10).bytes(4 * MIB)]));
+	const backing = await openRepository(repository.path);
+	const running = backing.backup(request("new", slow, 2));
+	await slow.half;
+	await repository.forget({ what: { specs: ["old"] }, force: true, now });
+	t.match(await prune(repository), { deleted: 0, waiting: { packs: 2, backups: 1 } });
+	const late = await openRepository(repository.path);
+	const again = await late.backup(request("late", new MemoryImage(common), 3));
+	t.equal(again.disks[0].new, common.length, "it stores them again");
+	t.match(await prune(repository), { deleted: 0, waiting: { packs: 2, backups: 1 } }, "still");
+	slow.go();
+	t.equal((await running).disks[0].new, 4 * MIB, "the running one counts on the old ones");
+	await late.forget({ what: { specs: ["late"] }, force: true, now });
+	const last = await prune(repository);
+	t.match(last, { deleted: 2, released: 0, waiting: { packs: 0 } }, "the later copy serves the running one too");
+	await late.close();
+	await backing.close();
+	t.same((await repository.check({ readData: true })).faults, []);
+	t.ok((await readAll(repository, "new")).equals(slow.content));
+});
+
+t.test("a backup that dies leaves nothing that prune waits for", async (t) => {
+	const repository = await fresh(t);
+	const old = new Dice(8).bytes(4 * MIB);
+	await repository.backup(request("old", new MemoryImage(old)));
+	await repository.backup(request("other", new MemoryImage(new Dice(9).bytes(BLOCK)), 1));
+	const backing = await openRepository(repository.path);
+	const slow = new SlowImage(Buffer.concat([old, old]));
+	const abort = new AbortController();
+	const running = backing.backup(request("new", slow, 2, { signal: abort.signal }));
+	await slow.half;
+	await repository.forget({ what: { specs: ["old"] }, force: true, now });
+	t.match(await prune(repository), { deleted: 0, waiting: { packs: 2, backups: 1 } });
+	abort.abort();
+	slow.go();
+	await t.rejects(running, { code: "INTERRUPTED" });
+	await backing.close();
+	t.match(await prune(repository), { deleted: 2, released: 0, waiting: { packs: 0, backups: 0 } });
+	t.same((await repository.check({ readData: true })).faults, []);
+});
+
+t.test("what a running backup has stored is left alone", async (t) => {
+	const repository = await fresh(t);
+	await repository.backup(request("other", new MemoryImage(new Dice(9).bytes(BLOCK)), 1));
+	const backing = await openRepository(repository.path, { checkpointRecords: 16 });
+	const slow = new SlowImage(new Dice(10).bytes(8 * MIB));
+	const running = backing.backup(request("new", slow, 2));
+	await slow.half;
+	await sleep(200);
+	t.match(await prune(repository), { dead: { packs: 0 }, deleted: 0, waiting: { packs: 0 } });
+	slow.go();
+	t.equal((await running).disks[0].new, 8 * MIB);
+	await backing.close();
+	t.same((await repository.check({ readData: true })).faults, []);
+});
+
+t.test("prune and check keep out of each other's way, and an interrupted prune can be repeated", async (t) => {
+	const repository = await fresh(t);
+	t.teardown(() => faults.clear());
+	await repository.backup(request("old", new MemoryImage(new Dice(8).bytes(MIB))));
+	await repository.backup(request("other", new MemoryImage(new Dice(9).bytes(BLOCK)), 1));
+	await repository.forget({ what: { specs: ["old"] }, force: true, now });
+	const second = await openRepository(repository.path);
+	faults.set([{ op: "pread", path: `${repository.path}/packs`, delayMs: 500 }]);
+	const checking = second.check({ readData: false });
+	await t.rejects(prune(repository), { code: "LOCKED", message: /another prune or a check/ });
+	t.same((await checking).faults, []);
+	faults.set([{ op: "pread", path: `${repository.path}/packs`, delayMs: 500 }]);
+	const pruning = prune(repository);
+	await sleep(50);
+	await t.rejects(second.check({ readData: false }), { code: "LOCKED", message: /prune runs/ });
+	await pruning;
+	await second.close();
+	const aborted = repository.prune({ now, signal: AbortSignal.abort() });
+	await t.rejects(aborted, { code: "INTERRUPTED" });
+	t.match(await prune(repository), { deleted: 0, waiting: { packs: 0 } });
+});
