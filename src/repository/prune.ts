@@ -172,6 +172,8 @@ class Prune {
 				"DAMAGED",
 				`restore point ${id} is damaged (${why}), so nobody knows what it needs: restore points/${id} from a copy of the repository, or remove that file to give the point up`,
 			);
+		// After the points: what they need was in the index before they were.
+		await this.#index.refresh();
 		const progress = (done: number) => this.options.progress?.({ done, total: all.length, what: "restore points" });
 		await this.#marker.mark(all, progress, this.options.signal);
 		this.#marked += Math.round(performance.now() - began) / 1000;

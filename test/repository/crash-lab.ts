@@ -81,7 +81,11 @@ export class RepositoryShadow {
 
 	/** The repository as the kernel had it when the process died. */
 	kill(target: string): void {
-		this.#write(target, (_, { names }) => names, (file) => file.kernel);
+		this.#write(
+			target,
+			(_, { names }) => names,
+			(file) => file.kernel,
+		);
 	}
 
 	/** The repository as a power loss may leave it. */

@@ -1,9 +1,12 @@
 /** Prune beside backups, readers and a session in processes of their own; writers that are stopped and go on. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { faults } from "../../native/index.js";
+import { sys } from "../../native/index.js";
+import type { Image } from "../../src/image/image.js";
 import type { Repository } from "../../src/repository/index.js";
 import { openRepository } from "../../src/repository/index.js";
 import { BLOCK, childEnvironment, Dice, fresh, MemoryImage, MIB, readAll, request, START } from "./helpers.js";
@@ -21,7 +24,10 @@ class Worker {
 
 	constructor(t: Test, path: string, role: string, number: number) {
 		const stdio = ["pipe", "pipe", "pipe"] as const;
-		this.process = spawn(process.execPath, [WORKER, path, role, String(number)], { env: childEnvironment, stdio: [...stdio] });
+		this.process = spawn(process.execPath, [WORKER, path, role, String(number)], {
+			env: childEnvironment,
+			stdio: [...stdio],
+		});
 		this.process.stdout!.on("data", (text) => {
 			this.#out += text;
 		});
@@ -82,23 +88,39 @@ t.test("all at once, and one backup and one prune stopped now and then", { timeo
 	await after.close();
 });
 
-/** Reads of the image wait until `go`: a backup that has looked up some blocks, and not yet committed. */
-class SlowImage extends MemoryImage {
+/** Reads beyond 4 MiB wait until `go`: a backup that has looked up some blocks, and not yet committed. */
+class SlowImage implements Image {
+	readonly #inner: MemoryImage;
+	readonly #gate: Promise<void>;
+	readonly half: Promise<void>;
 	go = (): void => {};
-	readonly #gate = new Promise<void>((resolve) => {
-		this.go = resolve;
-	});
-	reached = (): void => {};
-	readonly half = new Promise<void>((resolve) => {
-		this.reached = resolve;
-	});
+	#reached = (): void => {};
 
-	override read(offset: number, target: Buffer): void {
-		if (offset < MIB * 4) return super.read(offset, target);
-		this.reached();
-		// biome-ignore lint/suspicious/noConfusingVoidType: an Image may answer at once or later
-		return this.#gate.then(() => super.read(offset, target)) as unknown as void;
+	constructor(readonly content: Buffer) {
+		this.#inner = new MemoryImage(content);
+		this.#gate = new Promise((resolve) => {
+			this.go = resolve;
+		});
+		this.half = new Promise((resolve) => {
+			this.#reached = resolve;
+		});
 	}
+
+	get size(): number {
+		return this.content.length;
+	}
+
+	read(offset: number, target: Buffer): void | Promise<void> {
+		if (offset < MIB * 4) return this.#inner.read(offset, target);
+		this.#reached();
+		return this.#gate.then(() => this.#inner.read(offset, target));
+	}
+
+	extents(offset: number, length: number) {
+		return this.#inner.extents(offset, length);
+	}
+
+	async close(): Promise<void> {}
 }
 
 t.test("a backup that counts on a block keeps its pack from being deleted", async (t) => {
@@ -187,22 +209,20 @@ t.test("what a running backup has stored is left alone", async (t) => {
 
 t.test("prune and check keep out of each other's way, and an interrupted prune can be repeated", async (t) => {
 	const repository = await fresh(t);
-	t.teardown(() => faults.clear());
 	await repository.backup(request("old", new MemoryImage(new Dice(8).bytes(MIB))));
 	await repository.backup(request("other", new MemoryImage(new Dice(9).bytes(BLOCK)), 1));
 	await repository.forget({ what: { specs: ["old"] }, force: true, now });
-	const second = await openRepository(repository.path);
-	faults.set([{ op: "pread", path: `${repository.path}/packs`, delayMs: 500 }]);
-	const checking = second.check({ readData: false });
+	const holder = sys.open(join(repository.path, "locks/repository"), constants.O_RDWR);
+	t.ok(sys.lock(holder, "shared", 1, 1), "as a check has it");
 	await t.rejects(prune(repository), { code: "LOCKED", message: /another prune or a check/ });
-	t.same((await checking).faults, []);
-	faults.set([{ op: "pread", path: `${repository.path}/packs`, delayMs: 500 }]);
-	const pruning = prune(repository);
-	await sleep(50);
-	await t.rejects(second.check({ readData: false }), { code: "LOCKED", message: /prune runs/ });
-	await pruning;
-	await second.close();
-	const aborted = repository.prune({ now, signal: AbortSignal.abort() });
-	await t.rejects(aborted, { code: "INTERRUPTED" });
-	t.match(await prune(repository), { deleted: 0, waiting: { packs: 0 } });
+	t.same((await repository.check({ readData: false })).faults, [], "two checks get on with each other");
+	t.ok(sys.lock(holder, "exclusive", 1, 1), "as a prune has it");
+	await t.rejects(repository.check({ readData: false }), { code: "LOCKED", message: /prune runs/ });
+	sys.unlock(holder, 1, 1);
+	t.ok(sys.lock(holder, "shared", 0, 1), "as a backup of release 0.1 has it");
+	await t.rejects(prune(repository), { code: "LOCKED", message: /release 0\.1/ });
+	sys.close(holder);
+	await t.rejects(repository.prune({ now, signal: AbortSignal.abort() }), { code: "INTERRUPTED" });
+	t.match(await prune(repository), { deleted: 2, waiting: { packs: 0 } });
+	t.same((await repository.check({ readData: true })).faults, []);
 });

@@ -2,8 +2,9 @@
  * A process of the concurrency test. Arguments: repository, role, number, seed. Ends when its standard input does, with what
  * it did on standard output; any wrong byte or unexpected error ends it with code 1.
  */
-import { MemoryImage, MIB, BLOCK, Dice, readAll, request, START } from "./helpers.js";
+
 import { openRepository, RepositoryError } from "../../src/repository/index.js";
+import { BLOCK, Dice, MemoryImage, MIB, readAll, request, START } from "./helpers.js";
 
 const [path, role, number] = process.argv.slice(2);
 const vm = `vm${number}`;

@@ -8,7 +8,7 @@ import t, { type Test } from "tap";
 import { type FaultRule, faults } from "../../native/index.js";
 import { initRepository, openRepository, type Repository, RepositoryError } from "../../src/repository/index.js";
 import { RepositoryShadow } from "./crash-lab.js";
-import { BLOCK, Dice, memoryFolder, MemoryImage, randomFrom, readAll, request, START } from "./helpers.js";
+import { BLOCK, Dice, MemoryImage, memoryFolder, randomFrom, readAll, request, START } from "./helpers.js";
 
 const now = () => new Date(START + 86_400_000);
 
@@ -27,15 +27,17 @@ const minuteOf = (time: string): number => Math.round((Date.parse(time) - START)
 /** The steps under test. A dead pack goes whole, and one that is mostly dead is rewritten. */
 const STEPS: [string, (repository: Repository, ids: string[]) => Promise<unknown>][] = [
 	["backup", (repository) => backup(repository, 3)],
-	[
-		"forget",
-		(repository, ids) => repository.forget({ what: { specs: ids.slice(0, 2).map((id) => `vm@${id}`) }, now }),
-	],
+	["forget", (repository, ids) => repository.forget({ what: { specs: ids.slice(0, 2).map((id) => `vm@${id}`) }, now })],
 	["prune", (repository) => repository.prune({ maxRewrite: { share: 1 }, now })],
 ];
 const idsOf = async (repository: Repository) => (await repository.points()).map(({ id }) => id);
 /** minutes of the points that are there before each step, and after the last */
-const COMMITTED = [[0, 1, 2], [0, 1, 2, 3], [2, 3], [2, 3]];
+const COMMITTED = [
+	[0, 1, 2],
+	[0, 1, 2, 3],
+	[2, 3],
+	[2, 3],
+];
 
 const prepare = async (path: string): Promise<void> => {
 	await initRepository(path, { random: randomFrom("repository") });

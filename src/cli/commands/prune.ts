@@ -65,6 +65,7 @@ function shown(report: PruneReport): string {
 				? `${waiting.packs} packs wait for ${waiting.backups} running backups to end: the next prune deletes them`
 				: `${waiting.packs} packs were condemned by an earlier run: the next prune deletes them`,
 		);
-	if (report.left > 0) lines.push(`${bytes(report.left)} that nothing needs stay, in packs not worth rewriting or beyond --max-rewrite`);
+	if (report.left > 0)
+		lines.push(`${bytes(report.left)} that nothing needs stay, in packs not worth rewriting or beyond --max-rewrite`);
 	return lines.join("\n");
 }
