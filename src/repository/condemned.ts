@@ -23,14 +23,20 @@ const LIST_PACKS = 8192;
 
 const fileName = (id: string): string => `condemned/${id}`;
 
-/** All lists. Rejects with RepositoryError DAMAGED when one cannot be trusted: nobody knows then which packs go. */
+/**
+ * All lists. Rejects with RepositoryError DAMAGED when one cannot be trusted: nobody knows then which packs go. One that is
+ * gone when it is to be read may have been replaced by another with the same packs, so the folder is listed again.
+ */
 export const readCondemned = async (store: Store): Promise<Condemned[]> => {
-	const lists: Condemned[] = [];
-	for (const id of store.list("condemned").filter(isId)) {
-		const list = await readOne(store, id);
-		if (list !== undefined) lists.push(list);
+	for (;;) {
+		const ids = store.list("condemned").filter(isId);
+		const lists: Condemned[] = [];
+		for (const id of ids) {
+			const list = await readOne(store, id);
+			if (list !== undefined) lists.push(list);
+		}
+		if (lists.length === ids.length) return lists;
 	}
-	return lists;
 };
 
 const readOne = async (store: Store, id: string): Promise<Condemned | undefined> => {
@@ -45,7 +51,6 @@ const readOne = async (store: Store, id: string): Promise<Condemned | undefined>
 	} catch (error) {
 		throw damaged(causeOf(error));
 	}
-	// Gone between listing and reading: its packs were deleted or released.
 	if (document === undefined) return undefined;
 	if (document.version !== 1 || !Array.isArray(document.packs)) throw damaged("not a list of this version");
 	const { at, packs, writers } = document;

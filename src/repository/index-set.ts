@@ -247,11 +247,7 @@ export class Index {
 
 	async #adopt(write: boolean): Promise<void> {
 		const present = presentPacks(this.#store);
-		for (const { packs, gone } of this.#segments) {
-			packs.forEach(({ id }, row) => {
-				gone[row] = present.has(id) ? 0 : 1;
-			});
-		}
+		this.#noteGone(present);
 		const covered = coveredPacks(this.#segments);
 		const missing = [...present].filter((id) => !covered.has(id));
 		let durable = true;
@@ -259,6 +255,14 @@ export class Index {
 			durable = (await this.#putOrKeep(entries, packs, write)) && durable;
 		if (!write || !durable) return;
 		for (const id of [...this.bad.keys()]) await this.#removeBad(id);
+	}
+
+	#noteGone(present: ReadonlySet<string>): void {
+		for (const { packs, gone } of this.#segments) {
+			packs.forEach(({ id }, row) => {
+				gone[row] = present.has(id) ? 0 : 1;
+			});
+		}
 	}
 
 	async #putOrKeep(entries: Buffer, packs: PackRow[], write: boolean): Promise<boolean> {
@@ -335,6 +339,9 @@ export class Index {
 
 	/** Merges tiers that are full. The caller holds the merge lock; `condemned` was read since. */
 	async merge(condemned: ReadonlySet<string>): Promise<void> {
+		// What others merged and deleted since must not come back: of two places the one in a deleted pack might be kept.
+		await this.refresh();
+		if (segmentsToMerge(this.#segments).length > 0) this.#noteGone(presentPacks(this.#store));
 		for (;;) {
 			const inputs = segmentsToMerge(this.#segments);
 			if (inputs.length === 0) return;
@@ -342,8 +349,11 @@ export class Index {
 		}
 	}
 
-	/** Writes segments that name these packs, which are deleted, anew without them. The caller holds the merge lock. */
-	async drop(gone: ReadonlySet<string>): Promise<void> {
+	/**
+	 * Writes segments that name these packs, which are deleted, anew without them. The caller holds the merge lock, and has
+	 * refreshed since; `condemned` are packs that will be deleted later.
+	 */
+	async drop(gone: ReadonlySet<string>, condemned: ReadonlySet<string>): Promise<void> {
 		const inputs = this.#segments.filter(({ packs }) => packs.some(({ id }) => gone.has(id)));
 		for (const segment of inputs)
 			segment.packs.forEach(({ id }, row) => {
@@ -351,7 +361,7 @@ export class Index {
 			});
 		await this.#replace(
 			inputs.filter(({ inMemory }) => !inMemory),
-			gone,
+			condemned,
 		);
 	}
 

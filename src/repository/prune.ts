@@ -205,7 +205,7 @@ class Prune {
 		return noted;
 	}
 
-	/** Resolves with all lists that there are, settled or not. */
+	/** Resolves with all lists that there are, settled or not. Readers find what moved: its new place is in the index first. */
 	async #carryOut(plan: Plan, before: Condemned[]): Promise<Condemned[]> {
 		const { store } = this.context;
 		const lists = [...before];
@@ -218,7 +218,7 @@ class Prune {
 				await this.#settle(lists);
 			}
 		} finally {
-			await this.#index.drop(this.#gone);
+			await this.#index.drop(this.#gone, condemnedPacks(lists));
 			for (const list of this.#settled) await removeCondemned(store, list);
 		}
 		return lists;

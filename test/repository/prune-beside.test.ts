@@ -7,9 +7,22 @@ import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { sys } from "../../native/index.js";
 import type { Image } from "../../src/image/image.js";
+import { condemnedPacks, putCondemned, readCondemned } from "../../src/repository/condemned.js";
+import { FileStore } from "../../src/repository/file-store.js";
 import type { Repository } from "../../src/repository/index.js";
 import { openRepository } from "../../src/repository/index.js";
-import { BLOCK, childEnvironment, Dice, fresh, MemoryImage, MIB, readAll, request, START } from "./helpers.js";
+import {
+	BLOCK,
+	childEnvironment,
+	Dice,
+	fresh,
+	MemoryImage,
+	MIB,
+	randomFrom,
+	readAll,
+	request,
+	START,
+} from "./helpers.js";
 
 const WORKER = fileURLToPath(new URL("./prune-worker.js", import.meta.url));
 const SECONDS = process.env.SPRINGBACK_LONG ? 60 : 8;
@@ -205,6 +218,30 @@ t.test("what a running backup has stored is left alone", async (t) => {
 	t.equal((await running).disks[0].new, 8 * MIB);
 	await backing.close();
 	t.same((await repository.check({ readData: true })).faults, []);
+});
+
+t.test("a list that is replaced while it is read is not missed", async (t) => {
+	const repository = await fresh(t);
+	const store = new FileStore(repository.path, randomFrom("lists"), 1);
+	t.teardown(() => store.close());
+	const pack = "ab".repeat(16);
+	const put = (seed: string, writers?: string[]) =>
+		putCondemned(store, randomFrom(seed), { at: START, packs: [pack], writers });
+	const [first] = await put("first");
+	let listed = 0;
+	const racing = new Proxy(store, {
+		get(target, name) {
+			if (name !== "list") return Reflect.get(target, name).bind(target);
+			return (folder: string) => {
+				const names = target.list(folder);
+				// What prune does once it knows the writers: the new list is there before the old one goes.
+				if (listed++ === 0) sys.rename(join(store.place, "condemned", first.id), join(store.place, "condemned", pack));
+				return names;
+			};
+		},
+	});
+	t.same([...condemnedPacks(await readCondemned(racing))], [pack]);
+	t.equal(listed, 2);
 });
 
 t.test("prune and check keep out of each other's way, and an interrupted prune can be repeated", async (t) => {
