@@ -10,7 +10,7 @@ import type { Image } from "../../src/image/image.js";
 import { condemnedPacks, putCondemned, readCondemned } from "../../src/repository/condemned.js";
 import { FileStore } from "../../src/repository/file-store.js";
 import type { Repository } from "../../src/repository/index.js";
-import { openRepository } from "../../src/repository/index.js";
+import { initRepository, openRepository } from "../../src/repository/index.js";
 import {
 	BLOCK,
 	childEnvironment,
@@ -18,6 +18,8 @@ import {
 	fresh,
 	MemoryImage,
 	MIB,
+	memoryFolder,
+	open,
 	randomFrom,
 	readAll,
 	request,
@@ -26,6 +28,8 @@ import {
 
 const WORKER = fileURLToPath(new URL("./prune-worker.js", import.meta.url));
 const SECONDS = process.env.SPRINGBACK_LONG ? 60 : 8;
+/** where the machine is busy it goes on until prune has deleted something, but no longer than this */
+const MOST_SECONDS = 120;
 const now = () => new Date(START + 86_400_000);
 const prune = (repository: Repository) => repository.prune({ maxRewrite: { share: 1 }, now });
 
@@ -51,6 +55,11 @@ class Worker {
 		t.teardown(() => this.process.kill("SIGKILL"));
 	}
 
+	/** Whether it deleted packs. */
+	get deleted(): boolean {
+		return this.#out.includes("deleted\n");
+	}
+
 	/** Lets it finish its round; what it did. */
 	async end(): Promise<{ rounds: number; deleted: number }> {
 		this.process.stdin!.end();
@@ -67,7 +76,9 @@ const disk = (n: number): Buffer => {
 };
 
 t.test("all at once, and one backup and one prune stopped now and then", { timeout: 300_000 }, async (t) => {
-	const repository = await fresh(t);
+	const path = join(memoryFolder(t), "repository");
+	await initRepository(path);
+	const repository = await open(t, path);
 	await repository.backup(request("base", new MemoryImage(disk(2)), 0, { facts: { n: 2 } }));
 	const workers = [
 		...[0, 1, 2].map((n) => new Worker(t, repository.path, "backup", n)),
@@ -77,7 +88,9 @@ t.test("all at once, and one backup and one prune stopped now and then", { timeo
 	];
 	const [stoppedBackup, stoppedPrune] = [workers[0].process, workers[5].process];
 	const dice = new Dice(3);
-	for (const until = Date.now() + SECONDS * 1000; Date.now() < until; ) {
+	const began = Date.now();
+	const over = (seconds: number) => Date.now() > began + seconds * 1000;
+	while (!over(SECONDS) || (!over(MOST_SECONDS) && !workers.some((worker) => worker.deleted))) {
 		const victim = dice.below(2) === 0 ? stoppedBackup : stoppedPrune;
 		victim.kill("SIGSTOP");
 		await sleep(dice.below(400));
@@ -218,6 +231,32 @@ t.test("what a running backup has stored is left alone", async (t) => {
 	t.equal((await running).disks[0].new, 8 * MIB);
 	await backing.close();
 	t.same((await repository.check({ readData: true })).faults, []);
+});
+
+t.test("a backup that merges the index after a prune brings no deleted pack back into it", async (t) => {
+	const repository = await fresh(t);
+	const moved = new Dice(20).bytes(2 * BLOCK);
+	await repository.backup(request("old", new MemoryImage(Buffer.concat([moved, new Dice(21).bytes(6 * BLOCK)]))));
+	await repository.backup(request("keeps", new MemoryImage(moved), 1));
+	const slow = () => new SlowImage(Buffer.concat([new Dice(22).bytes(4 * MIB), moved]));
+	const [before, after] = [slow(), slow()];
+	const [first, second] = [await openRepository(repository.path), await openRepository(repository.path)];
+	const waitedFor = first.backup(request("first", before, 2));
+	await before.half;
+	await repository.forget({ what: { specs: ["old"] }, force: true, now });
+	t.match(await prune(repository), { rewrite: { packs: 1 }, deleted: 0, waiting: { backups: 1 } });
+	before.go();
+	await waitedFor;
+	const running = second.backup(request("second", after, 3));
+	await after.half;
+	t.match(await prune(repository), { deleted: 2, released: 0 }, "what moved is deleted where it was");
+	after.go();
+	await running;
+	for (const n of [4, 5, 6]) await second.backup(request("more", new MemoryImage(new Dice(n).bytes(BLOCK)), n));
+	t.same((await repository.check({ readData: true })).faults, []);
+	const fresher = await openRepository(repository.path);
+	t.ok((await readAll(fresher, "keeps")).equals(moved));
+	for (const one of [first, second, fresher]) await one.close();
 });
 
 t.test("a list that is replaced while it is read is not missed", async (t) => {

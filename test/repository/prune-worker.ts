@@ -59,6 +59,7 @@ const serve = async () => {
 const prune = async () => {
 	const report = await repository.prune({ maxRewrite: { share: 1 }, now }).catch(expected);
 	deleted += report?.deleted ?? 0;
+	if (report !== undefined && report.deleted > 0) process.stdout.write("deleted\n");
 	await new Promise((resolve) => setTimeout(resolve, 20));
 };
 let deleted = 0;
