@@ -4,6 +4,8 @@
  */
 import { existsSync } from "node:fs";
 import { hostname } from "node:os";
+import { join } from "node:path";
+import { statePaths } from "../mountd/paths.js";
 import { SessionStore } from "../mountd/session-store.js";
 import type { Repository } from "../repository/index.js";
 
@@ -17,12 +19,14 @@ export function sessionUses(repository: Repository, state: string): Map<string, 
 
 /** Takes away uses by sessions of this state directory that are no more: discarded for good, or never finished. */
 export async function dropStaleUses(repository: Repository, state: string): Promise<void> {
-	if (!existsSync(state)) return;
+	const { counter, sessions, trash } = statePaths(state);
+	// Without its counter this is not the directory in which they were made: its disk is not mounted, perhaps.
+	if (!existsSync(counter)) return;
 	for (const hold of await repository.holds()) {
 		if (hold.kind !== "session" || hold.session?.host !== hostname() || hold.session.state !== state) continue;
 		// The use is noted before the session's record: one that is being made has none yet.
 		const young = Date.now() - Date.parse(hold.since) < 60_000;
-		if (!young && !existsSync(`${state}/sessions/${hold.id}`) && !existsSync(`${state}/trash/${hold.id}`))
+		if (!young && !existsSync(join(sessions, hold.id)) && !existsSync(join(trash, hold.id)))
 			await repository.release(hold);
 	}
 }
