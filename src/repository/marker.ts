@@ -94,16 +94,15 @@ export class Marker {
 
 	/** Those of which the place is new; all are live. */
 	async #unvisited(batch: Todo[], what: string): Promise<Todo[]> {
-		const fresh: Todo[] = [];
-		for (const one of batch) {
-			const { identity, offset, level } = one;
-			const located = this.#reader.locate(identity, offset, TYPE.page);
-			const place = located instanceof Promise ? await located : located;
+		const places = await Promise.all(
+			batch.map(({ identity, offset }) => this.#reader.locate(identity, offset, TYPE.page)),
+		);
+		return batch.filter(({ level }, n) => {
+			const place = places[n];
 			if (place === null) throw unreadable(what, "a page is in no pack");
 			this.#visited[level] ??= new Places();
-			if (this.#visited[level].add(place.pack, place.offset)) fresh.push(one);
-		}
-		return fresh;
+			return this.#visited[level].add(place.pack, place.offset);
+		});
 	}
 
 	#page({ identity, offset, level }: Todo, page: Buffer, todo: Todo[]): void {
