@@ -13,6 +13,10 @@ export const COMMANDS = {
 	export: () => import("./commands/export.js"),
 	copy: () => import("./commands/copy.js"),
 	check: () => import("./commands/check.js"),
+	forget: () => import("./commands/forget.js"),
+	hold: () => import("./commands/hold.js"),
+	release: () => import("./commands/release.js"),
+	prune: () => import("./commands/prune.js"),
 	key: () => import("./commands/key.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;

@@ -44,6 +44,8 @@ export const checkPacks = async (
 	index: Index,
 	faults: Faults,
 	options: CheckOptions,
+	/** packs that a prune which was cut short may have deleted already */
+	condemned: ReadonlySet<string>,
 ): Promise<PackReport> => {
 	const report = new PackReport();
 	for (const folder of await store.list("packs")) {
@@ -54,7 +56,7 @@ export const checkPacks = async (
 	const expected = new Map(index.segments.flatMap(({ packs }) => packs.map(({ id, size }) => [id, size] as const)));
 	const present = await presentPacks(store);
 	for (const id of expected.keys())
-		if (!present.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
+		if (!present.has(id) && !condemned.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
 	report.count = present.size;
 	const total = options.readData ? [...expected.values()].reduce((sum, size) => sum + size, 0) : present.size;
 	let done = 0;

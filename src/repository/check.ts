@@ -6,10 +6,12 @@
 import { checkPacks } from "./check-packs.js";
 import { checkPoints } from "./check-points.js";
 import { checkSegments } from "./check-segments.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
 import { decodeConfig } from "./config.js";
 import type { CheckFault, CheckReport, Progress } from "./contract.js";
 import { RepositoryError } from "./contract.js";
 import { causeOf } from "./errors.js";
+import { readHolds } from "./holds.js";
 import { readKeyFiles } from "./key-file.js";
 import type { Keyring } from "./keyring.js";
 import { CONFIG, isId, keyName, pointName, type Random } from "./layout.js";
@@ -77,7 +79,8 @@ export const checkRepository = async (
 	await checkConfig(store, faults);
 	if (keyring.encrypted) await checkKeys(store, faults);
 	const index = await checkSegments(store, keyring, random, faults);
-	const packs = await checkPacks(store, keyring, blockSize, index, faults, options);
+	const condemned = await checkCondemned(store, keyring, faults);
+	const packs = await checkPacks(store, keyring, blockSize, index, faults, options, condemned);
 	const points = new PointStore(store, keyring);
 	const stored = await points.list();
 	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
@@ -91,6 +94,18 @@ export const checkRepository = async (
 		bytesRead: packs.bytesRead,
 		faults: faults.list(),
 	};
+};
+
+/** Packs that prune is about to delete; damaged lists and holds are faults. */
+const checkCondemned = async (store: Store, keyring: Keyring, faults: Faults): Promise<Set<string>> => {
+	for (const { file, why } of (await readHolds(store, keyring)).bad)
+		faults.of("bad-hold", file, `${file} is damaged: ${why}`);
+	try {
+		return condemnedPacks(await readCondemned(store));
+	} catch (error) {
+		faults.of("bad-condemned", "condemned", causeOf(error));
+		return new Set();
+	}
 };
 
 const checkConfig = async (store: Store, faults: Faults): Promise<void> => {

@@ -55,6 +55,8 @@ export interface Store {
 	list(folder: string): Promise<string[]>;
 	/** Bytes of a file, or undefined when it is not there. */
 	size(name: string): Promise<number | undefined>;
+	/** When a file was last written, ms since 1970 by the store's clock; undefined when it is not there. */
+	modified(name: string): Promise<number | undefined>;
 	/** Up to `length` bytes from `position`; fewer only at the end of the file. */
 	read(name: string, position: number, length: number): Promise<Buffer>;
 	/** Reads, verifies and decodes records; one status per read, in order. Never rejects for a bad record. */
@@ -63,7 +65,7 @@ export interface Store {
 	remove(name: string): Promise<void>;
 	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined>;
-	/** Removes temporary files of writers that are gone. */
+	/** Removes temporary files of writers that are gone, and locks of writers and backups that are. */
 	sweep(): Promise<void>;
 	/** Waits for what is in flight and lets go of threads and descriptors. */
 	close(): Promise<void>;

@@ -56,7 +56,7 @@ t.test("segments: every entry is found, absent ones mostly without I/O, merging 
 	};
 	await verify("five segments");
 	t.ok(index.find(all[9], 0, 1) instanceof Promise === false, "in memory by now");
-	await index.merge();
+	await index.merge(new Set());
 	t.equal(index.segments.length, 1);
 	t.equal(index.segments[0].trailer.entries, all.length, "duplicates are dropped");
 	t.equal(readdirSync(join(path, "index")).length, 1);
