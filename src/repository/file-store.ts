@@ -213,6 +213,19 @@ export class FileStore implements Store {
 			if (kind === "exclusive" || !["EROFS", "EACCES", "EPERM"].includes(codeOf(error))) throw error;
 			fd = sys.open(path, O_RDONLY);
 		}
+		return this.#lockByte(fd, byte, kind);
+	}
+
+	lockExisting(name: string): Held | undefined {
+		try {
+			return this.#lockByte(sys.open(join(this.place, name), O_RDWR), 0, "exclusive");
+		} catch (error) {
+			if (codeOf(error) === "ENOENT") return undefined;
+			throw error;
+		}
+	}
+
+	#lockByte(fd: number, byte: number, kind: "shared" | "exclusive"): Held | undefined {
 		let locked = false;
 		try {
 			locked = sys.lock(fd, kind, byte, 1);
@@ -244,7 +257,7 @@ export class FileStore implements Store {
 
 	/** A lock that nobody holds any more is only a name. */
 	#sweepLock(name: string): void {
-		const held = this.lock(name, 0, "exclusive");
+		const held = this.lockExisting(name);
 		if (held === undefined) return;
 		this.#unlinkQuietly(name);
 		held.release();
