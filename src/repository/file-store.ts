@@ -222,6 +222,14 @@ export class FileStore implements Store {
 		return lockByte(fd, kind, byte);
 	}
 
+	async lockExisting(name: string): Promise<Held | undefined> {
+		try {
+			return lockByte(await this.#readLane.open(join(this.place, name), O_RDWR), "exclusive", 0);
+		} catch (error) {
+			return notThere(error, undefined);
+		}
+	}
+
 	async sweep(): Promise<void> {
 		const writers = new Map<string, string[]>();
 		for (const name of await this.list("tmp")) {
@@ -244,7 +252,7 @@ export class FileStore implements Store {
 
 	/** A lock that nobody holds any more is only a name. */
 	async #sweepLock(name: string): Promise<void> {
-		const held = await this.lock(name, 0, "exclusive");
+		const held = await this.lockExisting(name);
 		if (held === undefined) return;
 		this.#unlinkQuietly(name);
 		held.release();

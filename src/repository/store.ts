@@ -63,8 +63,10 @@ export interface Store {
 	readRecords(reads: StoreRead[]): Promise<RecordStatus[]>;
 	/** Removes a file; nothing happens when it is gone. */
 	remove(name: string): Promise<void>;
-	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
+	/** Tries to lock one byte of a lock file, which is made if need be; undefined when another holder has it. */
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined>;
+	/** Tries to lock byte 0 of a lock file exclusively; undefined when another holder has it or there is no such file. */
+	lockExisting(name: string): Promise<Held | undefined>;
 	/** Removes temporary files of writers that are gone, and locks of writers and backups that are. */
 	sweep(): Promise<void>;
 	/** Waits for what is in flight and lets go of threads and descriptors. */
