@@ -3,7 +3,7 @@
  * restore point. Whatever happens, sources are closed and QEMU is gone at the end.
  */
 import { LimitedImage, ReadLimit } from "../image/index.js";
-import type { Consistency, DiskResult, Progress, Repository } from "../repository/contract.js";
+import type { Consistency, DiskResult, Point, Progress, Repository } from "../repository/contract.js";
 import { assignDisks, guessConfig } from "../vm/index.js";
 import { readChanges } from "./changes.js";
 import { type ReadConfig, readConfig } from "./config-file.js";
@@ -42,6 +42,8 @@ export interface BackupReport {
 	seconds: number;
 	/** what was assumed, guessed or left out, one sentence each */
 	notes: string[];
+	/** what somebody should look at, one sentence each */
+	warnings: string[];
 }
 
 /** Rejects with SourceError, RepositoryError or ConfigError: one line for the user each. */
@@ -94,6 +96,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 			disks,
 			seconds,
 			notes: [...sources.flatMap((source) => source.notes), ...config.notes],
+			warnings: await clockWarnings(repository, point),
 		};
 	} catch (error) {
 		// What failed because we closed it under its reader was interrupted, not broken.
@@ -103,6 +106,16 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 		signal?.removeEventListener("abort", giveUp);
 		await closeAll(sources);
 	}
+}
+
+/** Points are ordered by time, so one that was made after the clock was set back is not the newest. */
+async function clockWarnings(repository: Repository, { id, vm, time }: Point): Promise<string[]> {
+	const newest = await repository.resolve(vm);
+	if (newest.id === id || newest.time <= time) return [];
+	return [
+		`the clock says ${time}, but the newest restore point of ${vm} is of ${newest.time}: check the clock; ` +
+			`${vm} still names that one, this one is ${vm}@${id.slice(0, 8)}`,
+	];
 }
 
 async function configure(vm: string, sources: OpenSource[], given: ReadConfig | undefined): Promise<ReadConfig> {

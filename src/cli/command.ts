@@ -16,6 +16,8 @@ export interface Command {
 	/** whole help text, usage line first */
 	help: string;
 	options: NonNullable<ParseArgsConfig["options"]>;
+	/** Puts arguments into a form that the parser knows: it has no options whose value may be left out. */
+	rewrite?(args: string[]): string[];
 	/** Resolves with the exit code. */
 	run(context: Context): Promise<number>;
 }

@@ -11,8 +11,8 @@ import { text } from "./values.js";
 const KEY_FILE_MAX_BYTES = 64 * 1024;
 
 /** Opens the repository that the command names, with its key where it needs one. */
-export function openNamed(context: Context): Promise<Repository> {
-	return openRepository(repositoryPath(context), { key: keySource(context) });
+export function openNamed(context: Context, options: { readThreads?: number } = {}): Promise<Repository> {
+	return openRepository(repositoryPath(context), { ...options, key: keySource(context) });
 }
 
 /** The key of the repository that is copied to: its own file, else no passphrase but one that is typed. */

@@ -31,7 +31,7 @@ async function main(argv: string[]): Promise<number> {
 function parse(command: Command, args: string[]): Context {
 	try {
 		const { values, positionals } = parseArgs({
-			args,
+			args: command.rewrite?.(args) ?? args,
 			options: { ...GLOBAL_OPTIONS, ...command.options },
 			allowPositionals: true,
 		});

@@ -2,7 +2,8 @@
 import { bytes } from "./output.js";
 
 export interface ProgressLine {
-	update(p: { done: number; total: number; what: string }): void;
+	/** `unit` "items": counts things, not bytes */
+	update(p: { done: number; total: number; what: string; unit?: "bytes" | "items" }): void;
 	/** Clears the bar. */
 	end(): void;
 }
@@ -19,13 +20,14 @@ export function progressLine(label: string, quiet: boolean): ProgressLine {
 	let last = terminal ? 0 : started;
 	let drawn = false;
 	return {
-		update({ done, total, what }) {
+		update({ done, total, what, unit }) {
 			const now = Date.now();
 			if (now - last < (terminal ? REDRAW_MS : PLAIN_MS)) return;
 			last = now;
 			const share = total > 0 ? Math.min(1, done / total) : 0;
 			const rate = done / Math.max(0.001, (now - started) / 1000);
-			const text = `${label} ${what} ${(share * 100).toFixed(0)}% ${bytes(done)} of ${bytes(total)}, ${bytes(rate)}/s`;
+			const counts = unit === "items" ? `${done} of ${total}` : `${bytes(done)} of ${bytes(total)}, ${bytes(rate)}/s`;
+			const text = `${label} ${what} ${(share * 100).toFixed(0)}% ${counts}`;
 			if (!terminal) {
 				process.stderr.write(`${text}\n`);
 				return;

@@ -23,15 +23,15 @@ export function serveKeys(socket: Duplex, keys: Map<string, string>): void {
 export class KeyHolder {
 	readonly #keys = new Map<string, Buffer>();
 
-	private constructor(private readonly socket: Socket) {}
+	private constructor(private readonly socket: Socket | undefined) {}
 
 	/** Waits for what the supervisor remembers. */
 	static async receive(): Promise<KeyHolder> {
-		const socket = new Socket({ fd: KEYS_FD, readable: true, writable: true });
+		const socket = supervisorSocket();
 		const holder = new KeyHolder(socket);
+		if (!socket) return holder;
 		socket.on("error", () => undefined);
 		await new Promise<void>((resolve) => {
-			// Without a supervisor nobody remembers anything; serving matters more.
 			socket.once("close", resolve);
 			onLines(socket, (line) => {
 				for (const [repository, master] of Object.entries(JSON.parse(line) as Record<string, string>))
@@ -50,7 +50,16 @@ export class KeyHolder {
 	add({ repository, master }: { repository: string; master: string }): void {
 		if (this.#keys.get(repository)?.toString("hex") === master) return;
 		this.#keys.set(repository, Buffer.from(master, "hex"));
-		if (!this.socket.destroyed) this.socket.write(`${JSON.stringify({ repository, master })}\n`);
+		if (this.socket?.destroyed === false) this.socket.write(`${JSON.stringify({ repository, master })}\n`);
+	}
+}
+
+/** Undefined without a supervisor: then nobody remembers anything, but serving matters more. */
+function supervisorSocket(): Socket | undefined {
+	try {
+		return new Socket({ fd: KEYS_FD, readable: true, writable: true });
+	} catch {
+		return undefined;
 	}
 }
 

@@ -10,6 +10,7 @@ import { storeError } from "./errors.js";
 import type { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
 import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName, type Random } from "./layout.js";
+import { waitForLock } from "./locks.js";
 import type { MapReader } from "./map-reader.js";
 import { checkDiskNames, checkTag, checkVmName } from "./names.js";
 import { encodePoint, type PointStore, type StoredPoint, toPoint } from "./points.js";
@@ -41,7 +42,14 @@ export const runBackup = async (request: BackupRequest, context: BackupContext):
 	for (const tag of request.tags ?? []) checkTag(tag);
 	const { store, random } = context;
 	let running: { end(): Promise<void> } | undefined;
+	let held: Held | undefined;
 	try {
+		// Repair moves packs aside that a backup may count on.
+		held = await waitForLock(store, LOCK_BYTE.repair, "shared", {
+			holder: "a repair",
+			doing: "backup",
+			signal: request.signal,
+		});
 		await store.sweep();
 		running = await enrolBackup(store, random);
 		// After enrolling: a list that prune puts later names this backup, and waits for its end.
@@ -51,6 +59,7 @@ export const runBackup = async (request: BackupRequest, context: BackupContext):
 		throw storeError(error, store.place, "backing up");
 	} finally {
 		await running?.end();
+		held?.release();
 	}
 };
 

@@ -1,19 +1,16 @@
-/** Check, part two: packs by header, table and trailer, and with `readData` every record's checksum and SHA-256. */
-import { availableParallelism } from "node:os";
-import { createLane, type Lane } from "../../native/index.js";
-import { type CheckOptions, type Faults, interrupted } from "./check.js";
+/** Check, part two: packs by header, table and trailer, and with `readData` records by checksum and SHA-256. */
+import { addRange, type Faults, interrupted } from "./check-faults.js";
+import type { CheckOptions } from "./contract.js";
+import { causeOf } from "./errors.js";
 import { ENTRY_BYTES } from "./identity-table.js";
 import type { Index, Locator } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import { IDENTITY_BYTES, packName, TYPE } from "./layout.js";
-import { PACK_TRAILER_BYTES } from "./pack-format.js";
+import { packName, TYPE } from "./layout.js";
+import { PACK_HEADER_BYTES, PACK_TRAILER_BYTES } from "./pack-format.js";
 import { presentPacks } from "./pack-inventory.js";
-import { readPackTable } from "./pack-reader.js";
-import { PackSeals } from "./pack-seals.js";
+import { type PackTable, readPackTable } from "./pack-reader.js";
+import { RecordVerifier } from "./record-verifier.js";
 import type { Store } from "./store.js";
-
-/** Plain bytes that are verified at once. */
-const BATCH_BYTES = 4 * 1024 * 1024;
 
 /** What is known about packs after their check. */
 export class PackReport {
@@ -22,6 +19,12 @@ export class PackReport {
 	bytesRead = 0;
 	/** bytes of packs that are there */
 	readonly sizes = new Map<string, number>();
+	/** records that the tables of packs name */
+	readonly records = new Map<string, number>();
+	/** packs in which anything is wrong, with the first reason */
+	readonly bad = new Map<string, string>();
+	/** of packs without a good table: where good records begin */
+	readonly walked = new Map<string, Set<number>>();
 	/** "pack:offset" of records that must not be served, with the reason */
 	readonly badRecords = new Map<string, string>();
 
@@ -33,9 +36,25 @@ export class PackReport {
 		if (offset + length + PACK_TRAILER_BYTES > size)
 			return { kind: "truncated-pack", message: `${file} is cut short: it has ${size} bytes` };
 		const bad = this.badRecords.get(`${pack}:${offset}`);
-		return bad === undefined ? undefined : { kind: "bad-record", message: bad };
+		if (bad !== undefined) return { kind: "bad-record", message: bad };
+		const lost = this.walked.get(pack)?.has(offset) === false;
+		return lost ? { kind: "bad-record", message: `${file} at offset ${offset}: no good record` } : undefined;
 	}
 }
+
+/** The part of a pack's entries whose records begin in the slice (fractions of the pack), which may wrap around. */
+const inSlice = (entries: Buffer, size: number, { from, share }: { from: number; share: number }): Buffer => {
+	const first = (part: number): number => {
+		const limit = PACK_HEADER_BYTES + part * (size - PACK_HEADER_BYTES);
+		let at = 0;
+		while (at < entries.length && entries.readUInt32LE(at + 36) < limit) at += ENTRY_BYTES;
+		return at;
+	};
+	const until = from + share;
+	if (share >= 1) return entries;
+	if (until <= 1) return entries.subarray(first(from), first(until));
+	return Buffer.concat([entries.subarray(0, first(until - 1)), entries.subarray(first(from))]);
+};
 
 export const checkPacks = async (
 	store: Store,
@@ -58,120 +77,89 @@ export const checkPacks = async (
 	for (const id of expected.keys())
 		if (!present.has(id) && !condemned.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
 	report.count = present.size;
-	const total = options.readData ? [...expected.values()].reduce((sum, size) => sum + size, 0) : present.size;
+	const slice = options.readData === true ? { from: 0, share: 1 } : options.readData;
+	const share = slice === false ? 0 : slice.share;
+	const total = slice === false ? present.size : [...expected.values()].reduce((sum, size) => sum + size * share, 0);
 	let done = 0;
-	const verifier = options.readData ? new RecordVerifier(store, keyring, blockSize, report, faults) : undefined;
+	const progress = (more: number) => {
+		done += more;
+		const unit = slice === false ? "items" : "bytes";
+		options.progress?.({ done, total: Math.max(total, done), what: "packs", unit });
+	};
+	const verifier = slice === false ? undefined : new RecordVerifier(store, keyring, blockSize);
 	try {
 		for (const id of present) {
-			interrupted(options.signal);
-			const table = await readPackTable(store, id, keyring);
-			if (table === undefined) continue;
-			report.sizes.set(id, table.size);
-			if (table.fault !== undefined) {
-				const short = table.size < (expected.get(id) ?? 0);
-				faults.of(short ? "truncated-pack" : "bad-pack", packName(id), `${packName(id)}: ${table.fault}`);
-			}
-			for (let at = 0; at < table.entries.length; at += ENTRY_BYTES)
-				if (table.entries[at + 47] === TYPE.block) report.blocks += 1;
-			await verifier?.verify(id, table.entries, options.signal);
-			done += options.readData ? table.size : 1;
-			options.progress?.({ done, total: Math.max(total, done), what: "packs" });
+			interrupted(options.signal, faults);
+			const table = await tableOf(store, id, keyring, expected.get(id) ?? 0, report, faults);
+			if (slice === false) progress(1);
+			if (table === undefined || verifier === undefined || slice === false) continue;
+			await verifier.verify(id, inSlice(table.entries, table.size, slice), (records) => {
+				let bytes = 0;
+				for (const { position, length, fault } of records) {
+					bytes += length;
+					if (fault !== undefined) badRecord(id, position, length, fault, report, faults);
+				}
+				report.bytesRead += bytes;
+				progress(bytes);
+				interrupted(options.signal, faults);
+			});
 		}
+		await verifier?.drain();
 	} finally {
 		await verifier?.close();
 	}
 	return report;
 };
 
-/** Reads records back and compares SHA-256 with their identity. */
-class RecordVerifier {
-	readonly #lane: Lane = createLane("repository-check", availableParallelism());
-	readonly #seals: PackSeals;
-	readonly #buffer: Buffer;
-
-	constructor(
-		private readonly store: Store,
-		private readonly keyring: Keyring,
-		private readonly blockSize: number,
-		private readonly report: PackReport,
-		private readonly faults: Faults,
-	) {
-		this.#seals = new PackSeals(store, keyring);
-		this.#buffer = Buffer.allocUnsafeSlow(Math.max(BATCH_BYTES, blockSize));
+/** A pack's table, noted; undefined when the pack is gone by now. */
+const tableOf = async (
+	store: Store,
+	id: string,
+	keyring: Keyring,
+	expected: number,
+	report: PackReport,
+	faults: Faults,
+): Promise<PackTable | undefined> => {
+	const file = packName(id);
+	let table: PackTable | undefined;
+	try {
+		table = await readPackTable(store, id, keyring);
+	} catch (error) {
+		// One pack that its disk cannot read must not hide what is wrong with the others.
+		report.sizes.set(id, Number.MAX_SAFE_INTEGER);
+		report.walked.set(id, new Set());
+		report.bad.set(id, causeOf(error));
+		faults.of("unreadable-pack", file, `${file} cannot be read: ${causeOf(error)}`);
+		return undefined;
 	}
-
-	async verify(pack: string, entries: Buffer, signal: AbortSignal | undefined): Promise<void> {
-		const slots = this.#buffer.length / this.blockSize;
-		const count = entries.length / ENTRY_BYTES;
-		for (let first = 0; first < count; ) {
-			interrupted(signal);
-			const kind = entries[first * ENTRY_BYTES + 47];
-			// Blocks go through the native hasher together; pages and objects, of any length, one at a time.
-			let last = first + 1;
-			while (kind === TYPE.block && last < count && last - first < slots && entries[last * ENTRY_BYTES + 47] === kind)
-				last++;
-			await this.#batch(pack, entries.subarray(first * ENTRY_BYTES, last * ENTRY_BYTES));
-			first = last;
+	if (table === undefined) return undefined;
+	report.sizes.set(id, table.size);
+	report.records.set(id, table.entries.length / ENTRY_BYTES);
+	for (let at = 0; at < table.entries.length; at += ENTRY_BYTES)
+		if (table.entries[at + 47] === TYPE.block) report.blocks += 1;
+	if (table.fault !== undefined) {
+		report.bad.set(id, table.fault);
+		faults.of(table.size < expected ? "truncated-pack" : "bad-pack", file, `${file}: ${table.fault}`);
+		if (table.walked) {
+			const offsets = new Set<number>();
+			for (let at = 0; at < table.entries.length; at += ENTRY_BYTES) offsets.add(table.entries.readUInt32LE(at + 36));
+			report.walked.set(id, offsets);
 		}
 	}
+	return table;
+};
 
-	async #batch(pack: string, entries: Buffer): Promise<void> {
-		const file = packName(pack);
-		await this.#seals.load([pack]);
-		const seal = this.#seals.of(pack);
-		const records = [];
-		for (let at = 0, n = 0; at < entries.length; at += ENTRY_BYTES, n++) {
-			const identity = entries.subarray(at, at + IDENTITY_BYTES);
-			const packed = entries.readUInt32LE(at + 44);
-			const rawLength = packed & 0xffffff;
-			records.push({
-				file,
-				identity,
-				position: entries.readUInt32LE(at + 36),
-				length: entries.readUInt32LE(at + 40),
-				type: packed >>> 24,
-				rawLength,
-				target: this.#buffer,
-				targetOffset: n * this.blockSize,
-				seal,
-			});
-		}
-		const fits = records.every(({ rawLength, targetOffset }) => targetOffset + rawLength <= this.#buffer.length);
-		const blocksFit = records.length === 1 || records.every(({ rawLength }) => rawLength <= this.blockSize);
-		if (!fits || !blocksFit) {
-			for (const { position } of records) this.#bad(pack, position, "its length is impossible");
-			return;
-		}
-		const statuses = await this.store.readRecords(records);
-		const hashed =
-			records.length > 1
-				? await this.#lane.hashBlocks(
-						this.#buffer.subarray(0, records.length * this.blockSize),
-						this.blockSize,
-						this.keyring.identityKey,
-					)
-				: undefined;
-		records.forEach(({ identity, position, length, rawLength, targetOffset }, n) => {
-			this.report.bytesRead += length;
-			if (statuses[n] !== "ok") {
-				this.#bad(pack, position, `record is damaged (${statuses[n]})`);
-				return;
-			}
-			const whole = hashed !== undefined && rawLength === this.blockSize && hashed.zero[n] === 0;
-			const actual = whole
-				? hashed.identities.subarray(n * IDENTITY_BYTES, (n + 1) * IDENTITY_BYTES)
-				: this.keyring.identityOf(this.#buffer.subarray(targetOffset, targetOffset + rawLength));
-			if (!actual.equals(identity)) this.#bad(pack, position, "content differs from its SHA-256");
-		});
-	}
-
-	#bad(pack: string, position: number, why: string): void {
-		const message = `${packName(pack)} at offset ${position}: ${why}`;
-		this.report.badRecords.set(`${pack}:${position}`, message);
-		this.faults.of("bad-record", packName(pack), message);
-	}
-
-	async close(): Promise<void> {
-		await this.#lane.close();
-	}
-}
+const badRecord = (
+	pack: string,
+	position: number,
+	length: number,
+	why: string,
+	report: PackReport,
+	faults: Faults,
+): void => {
+	const file = packName(pack);
+	const message = `${file} at offset ${position}: ${why}`;
+	report.badRecords.set(`${pack}:${position}`, message);
+	if (!report.bad.has(pack)) report.bad.set(pack, why);
+	addRange(faults.of("bad-record", file, message), position, length);
+};

@@ -2,9 +2,9 @@
  * Check, part three: walks the block map of every disk of every point, reads and hashes each page once, looks every block
  * up, and says which bytes of which disk are lost. Subtrees found clean are not walked again.
  */
-import { addHit, type CheckOptions, type Faults, interrupted } from "./check.js";
+import { addHit, type Faults, interrupted } from "./check-faults.js";
 import type { PackReport } from "./check-packs.js";
-import type { CheckFault } from "./contract.js";
+import type { CheckFault, CheckOptions } from "./contract.js";
 import { IdentityTable } from "./identity-table.js";
 import type { Index } from "./index-set.js";
 import { IDENTITY_BYTES, isAbsent, OBJECT_MAX_BYTES, packName, TYPE } from "./layout.js";
@@ -13,6 +13,7 @@ import type { StoredPoint } from "./points.js";
 import { RecordReader } from "./record-reader.js";
 import type { Store } from "./store.js";
 
+/** `elsewhere`: records to take as good although the index does not know where. Returns those that cannot be had. */
 export const checkPoints = async (
 	store: Store,
 	index: Index,
@@ -21,20 +22,20 @@ export const checkPoints = async (
 	blockSize: number,
 	faults: Faults,
 	options: CheckOptions,
-): Promise<void> => {
-	const walker = new MapWalker(new RecordReader(store, index), packs, blockSize, faults);
+	elsewhere?: IdentityTable,
+): Promise<IdentityTable> => {
+	const walker = new MapWalker(new RecordReader(store, index), packs, blockSize, faults, options.signal, elsewhere);
 	let done = 0;
 	for (const point of points) {
 		for (const disk of point.disks) {
-			interrupted(options.signal);
-			const levels = levelsFor(blockCount(disk.size, blockSize));
-			if (disk.root !== null)
-				await walker.walk({ point, ...disk }, Buffer.from(disk.root, "hex"), 0, levels - 1, 0, options.signal);
+			interrupted(options.signal, faults);
+			if (disk.root !== null) await walker.walkDisk({ point, ...disk }, Buffer.from(disk.root, "hex"));
 		}
 		for (const file of point.files) await walker.checkFile(point, file);
 		done += 1;
-		options.progress?.({ done, total: points.length, what: "restore points" });
+		options.progress?.({ done, total: points.length, what: "restore points", unit: "items" });
 	}
+	return walker.lost;
 };
 
 interface Disk {
@@ -43,100 +44,140 @@ interface Disk {
 	size: number;
 }
 
+type Missing = { kind: string; file: string; message: string };
+/** A page that was read, or why not. */
+type Page = { bytes: Buffer } | { fault: Missing };
+
 class MapWalker {
 	/** one per level: a page is clean as the root of a subtree of that height */
 	readonly #clean: IdentityTable[] = [];
+	/** records that cannot be had */
+	readonly lost = new IdentityTable();
 
 	constructor(
 		private readonly reader: RecordReader,
 		private readonly packs: PackReport,
 		private readonly blockSize: number,
 		private readonly faults: Faults,
+		private readonly signal: AbortSignal | undefined,
+		private readonly elsewhere: IdentityTable | undefined,
 	) {}
 
+	async walkDisk(disk: Disk, root: Buffer): Promise<void> {
+		const level = levelsFor(blockCount(disk.size, this.blockSize)) - 1;
+		if (this.#isClean(root, 0, level)) return;
+		const [page] = await this.#pages(root, [0]);
+		await this.#walk(disk, page, root, 0, level, 0);
+	}
+
+	#isClean(identities: Buffer, offset: number, level: number): boolean {
+		this.#clean[level] ??= new IdentityTable();
+		return this.#clean[level].find(identities, offset, TYPE.page) >= 0;
+	}
+
 	/** Walks the page named at `offset`; true when everything below is there. */
-	async walk(
+	async #walk(
 		disk: Disk,
+		page: Page,
 		identities: Buffer,
 		offset: number,
 		level: number,
 		number: number,
-		signal: AbortSignal | undefined,
 	): Promise<boolean> {
-		this.#clean[level] ??= new IdentityTable();
-		const clean = this.#clean[level];
-		if (clean.find(identities, offset, TYPE.page) >= 0) return true;
-		interrupted(signal);
+		interrupted(this.signal, this.faults);
 		const span = this.blockSize * FAN_OUT ** (level + 1);
-		const page = await this.#page(disk, identities, offset, number * span, span);
-		if (page === undefined) return false;
-		let whole = true;
-		const child = span / FAN_OUT;
-		for (let n = 0; n < FAN_OUT; n++) {
-			const at = n * IDENTITY_BYTES;
-			if (isAbsent(page, at)) continue;
-			const ok =
-				level > 0
-					? await this.walk(disk, page, at, level - 1, number * FAN_OUT + n, signal)
-					: await this.#block(disk, page, at, number * span + n * child);
-			whole &&= ok;
+		if ("fault" in page) {
+			const { kind, file, message } = page.fault;
+			this.#hit(this.faults.of(kind, file, message), disk, number * span, span);
+			return false;
 		}
-		if (whole) clean.add(identities, offset, TYPE.page, MAP_PAGE_BYTES);
+		const whole =
+			level === 0
+				? await this.#blocks(disk, page.bytes, number * span)
+				: await this.#children(disk, page.bytes, level - 1, number);
+		if (whole && !this.#isClean(identities, offset, level))
+			this.#clean[level].add(identities, offset, TYPE.page, MAP_PAGE_BYTES);
 		return whole;
 	}
 
-	async #page(
-		disk: Disk,
-		identities: Buffer,
-		offset: number,
-		start: number,
-		span: number,
-	): Promise<Buffer | undefined> {
-		const target = Buffer.allocUnsafe(MAP_PAGE_BYTES);
-		const [fault] = await this.reader.read([
-			{ identity: identities, offset, type: TYPE.page, rawLength: MAP_PAGE_BYTES, target, targetOffset: 0 },
-		]);
-		const identity = identities.subarray(offset, offset + IDENTITY_BYTES);
-		if (fault === undefined && this.reader.index.keyring.identityOf(target).equals(identity)) return target;
-		const found = (await this.#fault(identities, offset, TYPE.page)) ?? {
-			kind: "bad-page",
-			file: await this.#fileOf(identities, offset, TYPE.page),
-			message: fault?.message ?? "content differs from its SHA-256",
-		};
-		this.#hit(this.faults.of(found.kind, found.file, found.message), disk, start, span);
-		return undefined;
+	/** Walks the children of a page, which are read together. */
+	async #children(disk: Disk, page: Buffer, level: number, number: number): Promise<boolean> {
+		const wanted: number[] = [];
+		for (let at = 0; at < MAP_PAGE_BYTES; at += IDENTITY_BYTES)
+			if (!isAbsent(page, at) && !this.#isClean(page, at, level)) wanted.push(at);
+		const children = await this.#pages(page, wanted);
+		let whole = true;
+		for (let n = 0; n < wanted.length; n++) {
+			// A twin beside it may have been walked meanwhile.
+			if (this.#isClean(page, wanted[n], level)) continue;
+			const child = number * FAN_OUT + wanted[n] / IDENTITY_BYTES;
+			if (!(await this.#walk(disk, children[n], page, wanted[n], level, child))) whole = false;
+		}
+		return whole;
 	}
 
-	async #block(disk: Disk, page: Buffer, at: number, start: number): Promise<boolean> {
-		const found = await this.#fault(page, at, TYPE.block);
-		if (found === undefined) return true;
-		this.#hit(this.faults.of(found.kind, found.file, found.message), disk, start, this.blockSize);
-		return false;
+	/** Reads and verifies the pages named at `offsets`. */
+	async #pages(identities: Buffer, offsets: number[]): Promise<Page[]> {
+		const wanted = offsets.map((offset) => ({
+			identity: identities,
+			offset,
+			type: TYPE.page,
+			rawLength: MAP_PAGE_BYTES,
+			target: Buffer.allocUnsafe(MAP_PAGE_BYTES),
+			targetOffset: 0,
+		}));
+		const results = await this.reader.read(wanted);
+		return Promise.all(
+			wanted.map(async ({ target, offset }, n): Promise<Page> => {
+				const identity = identities.subarray(offset, offset + IDENTITY_BYTES);
+				if (results[n] === undefined && this.reader.index.keyring.identityOf(target).equals(identity))
+					return { bytes: target };
+				const why = results[n]?.message ?? "content differs from its SHA-256";
+				return { fault: await this.#why(identities, offset, TYPE.page, "bad-page", why) };
+			}),
+		);
+	}
+
+	async #blocks(disk: Disk, page: Buffer, start: number): Promise<boolean> {
+		let whole = true;
+		for (let at = 0; at < MAP_PAGE_BYTES; at += IDENTITY_BYTES) {
+			if (isAbsent(page, at)) continue;
+			const place = this.reader.index.peek(page, at, TYPE.block);
+			if (place && this.packs.faultOf(place) === undefined) continue;
+			const found = await this.#fault(page, at, TYPE.block);
+			if (found === undefined) continue;
+			whole = false;
+			const fault = this.faults.of(found.kind, found.file, found.message);
+			this.#hit(fault, disk, start + (at / IDENTITY_BYTES) * this.blockSize, this.blockSize);
+		}
+		return whole;
 	}
 
 	/** Why no copy of a record can be had; undefined when one can. */
-	async #fault(
-		identity: Buffer,
-		offset: number,
-		type: number,
-	): Promise<{ kind: string; file: string; message: string } | undefined> {
-		let first: { kind: string; file: string; message: string } | undefined;
+	async #fault(identity: Buffer, offset: number, type: number): Promise<Missing | undefined> {
+		let first: Missing | undefined;
 		for await (const place of this.reader.index.findAll(identity, offset, type, true)) {
 			const fault = this.packs.faultOf(place);
 			if (fault === undefined) return undefined;
 			first ??= { ...fault, file: packName(place.pack) };
 		}
+		if (this.elsewhere !== undefined && this.elsewhere.find(identity, offset, type) >= 0) return undefined;
+		if (this.lost.find(identity, offset, type) < 0) this.lost.add(identity, offset, type, 0);
 		const name = identity.toString("hex", offset, offset + IDENTITY_BYTES);
 		return first ?? { kind: "missing-record", file: "packs", message: `no pack has record ${name} and maybe others` };
 	}
 
-	async #fileOf(identity: Buffer, offset: number, type: number): Promise<string> {
+	/** What is wrong with a record that could not be read. */
+	async #why(identity: Buffer, offset: number, type: number, kind: string, message: string): Promise<Missing> {
+		const fault = await this.#fault(identity, offset, type);
+		if (fault !== undefined) return fault;
 		const place = await this.reader.index.find(identity, offset, type);
-		return place === null ? "packs" : packName(place.pack);
+		return { kind, message, file: place === null ? "packs" : packName(place.pack) };
 	}
 
-	#hit(fault: CheckFault, disk: Disk, start: number, span: number): void {
-		addHit(fault, disk.point.vm, disk.point.id, disk.name, start, Math.min(span, disk.size - start));
+	#hit(fault: CheckFault, disk: Disk, offset: number, span: number): void {
+		const length = Math.min(span, disk.size - offset);
+		addHit(fault, { vm: disk.point.vm, point: disk.point.id, disk: disk.name, offset, length });
 	}
 
 	/** Reads and hashes one extra file. */
@@ -145,16 +186,17 @@ class MapWalker {
 			const rawLength = Math.min(OBJECT_MAX_BYTES, file.size - n * OBJECT_MAX_BYTES);
 			const target = Buffer.allocUnsafe(rawLength);
 			const identity = Buffer.from(file.chunks[n], "hex");
-			const [fault] = await this.reader.read([
+			const [wrong] = await this.reader.read([
 				{ identity, offset: 0, type: TYPE.object, rawLength, target, targetOffset: 0 },
 			]);
-			if (fault === undefined && this.reader.index.keyring.identityOf(target).equals(identity)) continue;
-			const found = (await this.#fault(identity, 0, TYPE.object)) ?? {
-				kind: "bad-object",
-				file: await this.#fileOf(identity, 0, TYPE.object),
-				message: `${file.name}: ${fault?.message ?? "content differs from its SHA-256"}`,
-			};
-			this.faults.of(found.kind, found.file, found.message).hits.push({ vm: point.vm, point: point.id });
+			if (wrong === undefined && this.reader.index.keyring.identityOf(target).equals(identity)) continue;
+			const why = `${file.name}: ${wrong?.message ?? "content differs from its SHA-256"}`;
+			const found = await this.#why(identity, 0, TYPE.object, "bad-object", why);
+			addHit(this.faults.of(found.kind, found.file, found.message), {
+				vm: point.vm,
+				point: point.id,
+				file: file.name,
+			});
 		}
 	}
 }

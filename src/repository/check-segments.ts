@@ -1,5 +1,6 @@
 /** Check, part one: every byte of every index segment, and an index in memory for the other parts. */
-import type { Faults } from "./check.js";
+import type { Faults } from "./check-faults.js";
+import { causeOf, codeOf } from "./errors.js";
 import { compareEntries, ENTRY_BYTES } from "./identity-table.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
@@ -20,8 +21,12 @@ export const checkSegments = async (store: Store, keyring: Keyring, random: Rand
 		const wrong = await faultOfSegment(segment);
 		if (wrong !== undefined) index.reject(segment, wrong);
 	}
-	for (const [id, why] of index.bad)
-		faults.of("bad-index", segmentName(id), `${why}; it is rebuilt from packs by the next backup`);
+	for (const [id, why] of [...index.bad, ...index.unreadable])
+		faults.of(
+			"bad-index",
+			segmentName(id),
+			`${why}; nothing is lost: springback repair or the next backup rebuilds it`,
+		);
 	await index.adopt();
 	return index;
 };
@@ -45,7 +50,7 @@ const faultOfSegment = async (segment: Segment): Promise<string | undefined> => 
 		}
 		return undefined;
 	} catch (error) {
-		if (error instanceof BadSegment) return error.message;
+		if (error instanceof BadSegment || codeOf(error) === "EIO") return `${name}: ${causeOf(error)}`;
 		throw error;
 	}
 };

@@ -87,6 +87,8 @@ export interface Progress {
 	total: number;
 	/** e.g. "disk0" */
 	what: string;
+	/** what is counted; bytes unless said */
+	unit?: "bytes" | "items";
 }
 
 /** What a change tracker knows of a disk. Outside of `extents` the disk is what it was in `since`, byte for byte. */
@@ -121,14 +123,41 @@ export interface BackupRequest {
 	compression?: string;
 }
 
+/** Part of every pack: records that begin in [from, from + share), as fractions of the pack; beyond 1 it goes on at 0. */
+export interface DataSlice {
+	from: number;
+	share: number;
+}
+
+export interface CheckOptions {
+	/** read records and verify their SHA-256: all, those of a slice, or none */
+	readData: boolean | DataSlice;
+	progress?: (p: Progress) => void;
+	signal?: AbortSignal;
+}
+
+/** What a fault takes away: bytes of a disk, or an extra file. */
+export interface CheckHit {
+	vm: string;
+	point: string;
+	disk?: string;
+	/** bytes of the disk */
+	offset?: number;
+	length?: number;
+	/** name of an extra file */
+	file?: string;
+}
+
 export interface CheckFault {
 	/** stable word: "missing-pack", "truncated-pack", "bad-record", "bad-page", "bad-index", "bad-point", … */
 	kind: string;
 	/** file in the repository, relative */
 	file: string;
 	message: string;
+	/** damaged records within the file, bytes, where known */
+	ranges?: { offset: number; length: number }[];
 	/** what it hits, where known */
-	hits: { vm: string; point: string; disk?: string; offset?: number; length?: number }[];
+	hits: CheckHit[];
 }
 
 export interface CheckReport {
@@ -137,6 +166,49 @@ export interface CheckReport {
 	packs: number;
 	/** stored bytes read (0 without read-data) */
 	bytesRead: number;
+	faults: CheckFault[];
+}
+
+export interface RepairOptions {
+	/** only tell what would be done */
+	dryRun?: boolean;
+	/** injected clock, for the reports in `quarantine/` */
+	now?: () => Date;
+	progress?: (p: Progress) => void;
+	signal?: AbortSignal;
+}
+
+/** A pack that was moved aside, or would be. */
+export interface QuarantinedPack {
+	pack: string;
+	/** where it is now (dry run: where it is still), relative */
+	file: string;
+	why: string;
+	/** good records in it */
+	good: number;
+	/** of these, records that were stored again because the repository has no other copy */
+	rewritten: number;
+	/** damaged records; null where the pack's table is lost, so that nobody can count */
+	bad: number | null;
+}
+
+export interface RepairReport {
+	dryRun: boolean;
+	/** whether the index was (or would be) rebuilt from packs */
+	indexRebuilt: boolean;
+	quarantined: QuarantinedPack[];
+	/** stored bytes read */
+	bytesRead: number;
+	/** what stays damaged, and what it hits */
+	remaining: CheckFault[];
+}
+
+export interface RebuildReport {
+	packs: number;
+	records: number;
+	/** index segments, now */
+	segments: number;
+	/** packs whose table had to be read record by record, or cannot be read */
 	faults: CheckFault[];
 }
 
@@ -270,7 +342,11 @@ export interface Repository {
 	 */
 	changes(from: Point, to: Point, disk: string): Promise<{ offset: number; length: number }[] | undefined>;
 	backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }>;
-	check(options: { readData: boolean; progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<CheckReport>;
+	check(options: CheckOptions): Promise<CheckReport>;
+	/** Moves damaged packs aside, keeps what is good in them, rebuilds the index; needs the repository for itself. */
+	repair(options: RepairOptions): Promise<RepairReport>;
+	/** Replaces the index by one made from packs alone. */
+	rebuild(options: { progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<RebuildReport>;
 	stats(): Promise<RepositoryStats>;
 	/** Removes restore points; what only they needed is given back by `prune`. */
 	forget(options: ForgetOptions): Promise<ForgetReport>;

@@ -9,7 +9,7 @@ import { createLane, type Lane, type RecordRead, type RecordStatus, sys } from "
 import { codeOf } from "./errors.js";
 import { DescriptorCache, type OpenFile } from "./file-descriptors.js";
 import { FileUpload } from "./file-upload.js";
-import { newId, type Random } from "./layout.js";
+import { FOLDERS, LOCK_PINS, LOCK_REPOSITORY, newId, type Random } from "./layout.js";
 import type { Held, Store, StoreRead, Upload } from "./store.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT } = constants;
@@ -264,6 +264,26 @@ export class FileStore implements Store {
 		} catch {
 			// Somebody else swept it, or it can wait for the next sweep.
 		}
+	}
+
+	async move(from: string, to: string): Promise<void> {
+		this.#descriptors.forget(from);
+		const source = join(this.place, from);
+		const target = join(this.place, to);
+		const changed = new Set<string>();
+		this.#makeFolder(dirname(target), changed);
+		for (const folder of changed) await this.#syncing().fsyncDirectory(folder);
+		sys.renameNoReplace(source, target);
+		// The new name first: a power loss may leave both names, but not none.
+		for (const name of [target, source]) await this.#syncing().fsyncDirectory(dirname(name));
+	}
+
+	async prepare(): Promise<void> {
+		const changed = new Set<string>();
+		for (const folder of FOLDERS) this.#makeFolder(join(this.place, folder), changed);
+		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
+			sys.close(sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
+		for (const folder of [...changed, join(this.place, "locks")]) await this.#syncing().fsyncDirectory(folder);
 	}
 
 	async close(): Promise<void> {

@@ -2,8 +2,8 @@
  * The index of a repository: all its segments, a page cache, and how they are put, reloaded and rebuilt from packs
  * (docs/format.md, 8). Nothing here is needed for truth: packs are.
  */
-import { codeOf } from "./errors.js";
-import { ENTRY_BYTES, sortEntries } from "./identity-table.js";
+import { causeOf, codeOf } from "./errors.js";
+import { compareEntries, ENTRY_BYTES, sortEntries } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
 import { isId, LOCK_BYTE, LOCK_REPOSITORY, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
@@ -37,6 +37,8 @@ export class Index {
 	#segments: Segment[] = [];
 	/** segments that failed verification, with the reason */
 	readonly bad = new Map<string, string>();
+	/** segments that the disk could not read when it was asked last, with the reason */
+	readonly unreadable = new Map<string, string>();
 	readonly #pages = new Map<Segment, Map<number, Buffer>>();
 	readonly #pageOrder: [Segment, number][] = [];
 	/** entry pages being read */
@@ -76,6 +78,7 @@ export class Index {
 		const known = new Set(this.#segments.map(({ id }) => id));
 		for (const id of this.bad.keys()) if (!names.has(id)) this.bad.delete(id);
 		const loaded: Segment[] = [];
+		this.unreadable.clear();
 		for (const id of names) {
 			if (known.has(id) || this.bad.has(id)) continue;
 			try {
@@ -87,6 +90,8 @@ export class Index {
 				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
 			} catch (error) {
 				if (error instanceof BadSegment) this.bad.set(id, error.message);
+				// Packs have all of it too. The disk may have had a bad moment only: it is asked again next time.
+				else if (codeOf(error) === "EIO") this.unreadable.set(id, causeOf(error));
 				else if (codeOf(error) === "ENOENT") complete = false;
 				else throw error;
 			}
@@ -319,6 +324,8 @@ export class Index {
 		const writer = new SegmentWriter(id, count, sink);
 		const sorted = sortEntries(entries, count);
 		for (let at = 0; at < sorted.length; at += ENTRY_BYTES) {
+			// Two packs may have the same record; a segment names one place of each.
+			if (at > 0 && compareEntries(sorted, at - ENTRY_BYTES, sorted, at) === 0) continue;
 			const wait = writer.add(sorted, at, sorted.readUInt32LE(at + 32));
 			if (wait !== undefined) await wait;
 		}

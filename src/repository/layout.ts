@@ -7,7 +7,7 @@ export const LOCK_REPOSITORY = "locks/repository";
 export const LOCK_PINS = "locks/pins";
 
 /** Bytes of `locks/repository` (docs/format.md, 10). */
-export const LOCK_BYTE = { use: 0, prune: 1, merge: 2, keys: 3, points: 4 } as const;
+export const LOCK_BYTE = { use: 0, prune: 1, merge: 2, keys: 3, points: 4, repair: 5 } as const;
 
 export const TYPE = { block: 1, page: 2, object: 3 } as const;
 export const CODEC = { raw: 0, lz4: 1, zstd: 2 } as const;

@@ -1,4 +1,5 @@
 /** Which packs are there, which the index covers, and the tables of those it does not. */
+import { codeOf } from "./errors.js";
 import { ENTRY_BYTES } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
 import { CHECKPOINT_RECORDS, isId } from "./layout.js";
@@ -30,7 +31,11 @@ export async function* readTables(
 	let packs: PackRow[] = [];
 	let count = 0;
 	for (const id of ids) {
-		const table = await readPackTable(store, id, keyring);
+		const table = await readPackTable(store, id, keyring).catch((error) => {
+			// What the disk cannot read must not keep the rest from being used; check reports it.
+			if (codeOf(error) !== "EIO") throw error;
+			return undefined;
+		});
 		if (table === undefined) continue;
 		const entries = Buffer.from(table.entries);
 		for (let at = 0; at < entries.length; at += ENTRY_BYTES) entries.writeUInt32LE(packs.length, at + 32);

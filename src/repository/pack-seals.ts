@@ -18,10 +18,16 @@ import type { Store } from "./store.js";
 /** Packs whose keys are remembered: those of 256 GiB of stored data. */
 const REMEMBERED = 4096;
 
+/** What opens a pack. `guessed`: its header and trailer are damaged, so another reading may find better. */
+interface PackSeal {
+	seal: Buffer;
+	guessed: boolean;
+}
+
 export class PackSeals {
 	readonly #store: Store;
 	readonly #keyring: Keyring;
-	readonly #seals = new Map<string, Buffer>();
+	readonly #seals = new Map<string, PackSeal>();
 	/** opens nothing: for packs whose own key cannot be had, so that nothing in them passes as plain data */
 	readonly #none = randomBytes(64);
 
@@ -32,37 +38,41 @@ export class PackSeals {
 
 	/** What a pack's records are read with, after `load`; undefined in a plain repository. */
 	of(pack: string): Buffer | undefined {
-		return this.#keyring.encrypted ? (this.#seals.get(pack) ?? this.#none) : undefined;
+		return this.#keyring.encrypted ? (this.#seals.get(pack)?.seal ?? this.#none) : undefined;
 	}
 
-	/** Learns the keys of packs; undefined when they are known already. Never rejects. */
+	/** Learns the keys of packs; undefined when they are known for sure already. Never rejects. */
 	load(packs: Iterable<string>): Promise<unknown> | undefined {
 		if (!this.#keyring.encrypted) return undefined;
 		let missing: Set<string> | undefined;
-		for (const pack of packs) if (!this.#seals.has(pack)) missing = (missing ?? new Set()).add(pack);
+		for (const pack of packs) if (this.#seals.get(pack)?.guessed !== false) missing = (missing ?? new Set()).add(pack);
 		return missing && Promise.all([...missing].map((pack) => this.#load(pack)));
 	}
 
 	async #load(pack: string): Promise<void> {
 		try {
-			const salt = await this.#salt(pack);
-			if (salt === undefined) return;
+			const seal = await readPackSeal(this.#store, pack, this.#keyring);
 			if (this.#seals.size >= REMEMBERED) this.#seals.delete(this.#seals.keys().next().value!);
-			this.#seals.set(pack, this.#keyring.packSeal(pack, salt));
+			this.#seals.set(pack, seal);
 		} catch {
 			// Whoever reads a record of it reports what is wrong with the file.
 		}
 	}
-
-	/** From the header, or from its copy behind the footer. That it is right is what the records' tags show. */
-	async #salt(pack: string): Promise<Buffer | undefined> {
-		const name = packName(pack);
-		const head = await this.#store.read(name, 0, PACK_HEADER_BYTES);
-		if (faultOfPackHeader(head, pack, this.#keyring) === undefined) return saltOfHeader(head);
-		const size = (await this.#store.size(name)) ?? 0;
-		const tail = await this.#store.read(name, Math.max(0, size - PACK_TRAILER_BYTES), PACK_TRAILER_BYTES);
-		const trailer = decodePackTrailer(tail, pack, size);
-		if (typeof trailer === "string" || !trailer.encrypted) return undefined;
-		return this.#store.read(name, trailer.footerOffset + trailer.footerLength - SALT_BYTES, SALT_BYTES);
-	}
 }
+
+/**
+ * What opens a pack of an encrypted repository, by the salt in its header, or in the copy behind its footer; where both
+ * are damaged, by what the header has there: a guess. That it is right is what tags show: another salt opens nothing.
+ */
+export const readPackSeal = async (store: Store, pack: string, keyring: Keyring): Promise<PackSeal> => {
+	const name = packName(pack);
+	const head = await store.read(name, 0, PACK_HEADER_BYTES);
+	const byHeader = () => keyring.packSeal(pack, saltOfHeader(head));
+	if (faultOfPackHeader(head, pack, keyring) === undefined) return { seal: byHeader(), guessed: false };
+	const size = (await store.size(name)) ?? 0;
+	const tail = await store.read(name, Math.max(0, size - PACK_TRAILER_BYTES), PACK_TRAILER_BYTES);
+	const trailer = decodePackTrailer(tail, pack, size);
+	if (typeof trailer === "string" || !trailer.encrypted) return { seal: byHeader(), guessed: true };
+	const at = trailer.footerOffset + trailer.footerLength - SALT_BYTES;
+	return { seal: keyring.packSeal(pack, await store.read(name, at, SALT_BYTES)), guessed: false };
+};

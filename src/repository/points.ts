@@ -7,6 +7,11 @@ import { decodeObjectFile, encodeObjectFile } from "./object-file.js";
 import type { Store } from "./store.js";
 import { secondsText } from "./time.js";
 
+/** Files that are read at once when all are listed. */
+const READ_TOGETHER = 64;
+/** Bytes that the first read of a point asks for. */
+const SHORT_BYTES = 16 * 1024;
+
 /** A point as it is stored. */
 export interface StoredPoint {
 	version: number;
@@ -74,9 +79,10 @@ export class PointStore {
 		this.bad.clear();
 		const names = (await this.#store.list("points")).filter(isId);
 		const points: StoredPoint[] = [];
-		for (const id of names) {
-			const point = this.#known.get(id) ?? (await this.#load(id));
-			if (point !== undefined) points.push(point);
+		for (let first = 0; first < names.length; first += READ_TOGETHER) {
+			const some = names.slice(first, first + READ_TOGETHER);
+			const loaded = await Promise.all(some.map((id) => this.#known.get(id) ?? this.#load(id)));
+			for (const point of loaded) if (point !== undefined) points.push(point);
 		}
 		const present = new Set(names);
 		for (const id of this.#known.keys()) if (!present.has(id)) this.#known.delete(id);
@@ -95,15 +101,20 @@ export class PointStore {
 	async #load(id: string): Promise<StoredPoint | undefined> {
 		const name = pointName(id);
 		try {
-			const size = await this.#store.size(name);
-			if (size === undefined) return undefined;
-			const point = decodePoint(await this.#store.read(name, 0, size), id, this.#keyring);
+			const point = decodePoint(await this.#read(name), id, this.#keyring);
 			this.#known.set(id, point);
 			return point;
 		} catch (error) {
 			if (codeOf(error) !== "ENOENT") this.bad.set(id, causeOf(error));
 			return undefined;
 		}
+	}
+
+	/** A whole file; nearly all are short, so that one read does. */
+	async #read(name: string): Promise<Buffer> {
+		const start = await this.#store.read(name, 0, SHORT_BYTES);
+		if (start.length < SHORT_BYTES) return start;
+		return this.#store.read(name, 0, (await this.#store.size(name)) ?? SHORT_BYTES);
 	}
 
 	/** Rereads every file, so that damage since the first reading shows. */

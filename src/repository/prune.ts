@@ -65,7 +65,7 @@ const takeLocks = async (store: Store, locks: Held[]): Promise<void> => {
 		locks.push(lock);
 	};
 	await take(LOCK_BYTE.prune, "another prune or a check");
-	await take(LOCK_BYTE.use, "a backup of release 0.1");
+	await take(LOCK_BYTE.use, "a repair, a rebuild or a backup of release 0.1");
 };
 
 class Prune {

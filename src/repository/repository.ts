@@ -8,6 +8,7 @@ import { type Compression, parseCompression } from "./compression.js";
 import { type Config, FEATURE } from "./config.js";
 import {
 	type BackupRequest,
+	type CheckOptions,
 	type CheckReport,
 	type DiskResult,
 	type ForgetOptions,
@@ -17,6 +18,9 @@ import {
 	type Progress,
 	type PruneOptions,
 	type PruneReport,
+	type RebuildReport,
+	type RepairOptions,
+	type RepairReport,
 	type Repository,
 	RepositoryError,
 	type RepositoryStats,
@@ -44,7 +48,9 @@ import { presentPacks } from "./pack-inventory.js";
 import { PageStore } from "./page-store.js";
 import { PointStore, type StoredPoint, toPoint } from "./points.js";
 import { runPrune } from "./prune.js";
+import { rebuildRepository } from "./rebuild.js";
 import { RecordReader } from "./record-reader.js";
+import { repairRepository } from "./repair.js";
 import { resolvePoint } from "./resolve.js";
 import type { Held, Store } from "./store.js";
 
@@ -261,6 +267,7 @@ export class FileRepository implements Repository {
 		};
 	}
 
+	/** Throws READ_ONLY where this program may only read. */
 	#checkWritable(): void {
 		if (this.#unknownFeatures.length === 0) return;
 		const names = this.#unknownFeatures.join(", ");
@@ -312,14 +319,10 @@ export class FileRepository implements Repository {
 		}
 	}
 
-	async check(options: {
-		readData: boolean;
-		progress?: (p: Progress) => void;
-		signal?: AbortSignal;
-	}): Promise<CheckReport> {
+	async check(options: CheckOptions): Promise<CheckReport> {
 		const lock = await this.#keepPruneOut();
 		try {
-			return await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options);
+			return (await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options)).report;
 		} catch (error) {
 			throw storeError(error, this.path, "checking");
 		} finally {
@@ -327,7 +330,7 @@ export class FileRepository implements Repository {
 		}
 	}
 
-	/** What is deleted under a check would be reported as lost. */
+	/** What is deleted under a check or repair would be reported as lost. */
 	async #keepPruneOut(): Promise<Held> {
 		let lock: Held | undefined;
 		try {
@@ -338,7 +341,29 @@ export class FileRepository implements Repository {
 			throw storeError(error, this.path, "checking");
 		}
 		if (lock !== undefined) return lock;
-		throw new RepositoryError("LOCKED", `${this.path}: prune runs: check again when it has ended`);
+		throw new RepositoryError("LOCKED", `${this.path}: prune runs: try again when it has ended`);
+	}
+
+	async repair(options: RepairOptions): Promise<RepairReport> {
+		if (!options.dryRun) this.#checkWritable();
+		const context = this.#context(this.#config.compression);
+		const lock = await this.#keepPruneOut();
+		try {
+			return await repairRepository(context, options);
+		} catch (error) {
+			throw storeError(error, this.path, "repairing");
+		} finally {
+			lock.release();
+		}
+	}
+
+	async rebuild(options: { progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<RebuildReport> {
+		this.#checkWritable();
+		try {
+			return await rebuildRepository(this.#store, this.#keyring, this.#random, options);
+		} catch (error) {
+			throw storeError(error, this.path, "rebuilding the index");
+		}
 	}
 
 	async stats(): Promise<RepositoryStats> {

@@ -63,6 +63,10 @@ export interface Store {
 	readRecords(reads: StoreRead[]): Promise<RecordStatus[]>;
 	/** Removes a file; nothing happens when it is gone. */
 	remove(name: string): Promise<void>;
+	/** Gives a file another name, durably; EEXIST when it is taken. */
+	move(from: string, to: string): Promise<void>;
+	/** Makes folders and lock files that a copy of a repository may lack. */
+	prepare(): Promise<void>;
 	/** Tries to lock one byte of a lock file, which is made if need be; undefined when another holder has it. */
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined>;
 	/** Tries to lock byte 0 of a lock file exclusively; undefined when another holder has it or there is no such file. */

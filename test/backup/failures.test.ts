@@ -53,6 +53,26 @@ t.test("a raw file that cannot be read", async (t) => {
 	t.same(await repository.points("vm"), []);
 });
 
+t.test("a clock that was set back: the point is made, and somebody is told", async (t) => {
+	const { path, repository } = await lab(t);
+	sparseFile(path("a.raw"), M, [{ at: 0, data: noise(1, M) }]);
+	const at = (minute: number) => ({
+		vm: "vm",
+		disks: [path("a.raw")],
+		now: () => new Date(1795226425000 + minute * 60_000),
+	});
+	t.same((await backup(repository, at(10))).warnings, []);
+	const { point, warnings } = await backup(repository, at(0));
+	t.equal(warnings.length, 1);
+	t.match(
+		warnings[0],
+		/the clock says 2026-11-21T02:00:25Z.* of 2026-11-21T02:10:25Z: check the clock; vm still names/,
+	);
+	t.match(warnings[0], new RegExp(`vm@${point.slice(0, 8)}`));
+	t.not((await repository.resolve("vm")).id, point, "the newest is by time");
+	t.same((await backup(repository, at(20))).warnings, []);
+});
+
 t.test("a raw file that is deleted while it is read is read to its end", async (t) => {
 	const { path, repository, exported } = await lab(t);
 	const content = sparseFile(path("a.raw"), 32 * M, [{ at: 0, data: noise(1, 32 * M) }]);

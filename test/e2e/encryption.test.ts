@@ -1,6 +1,6 @@
 /** An encrypted repository from the command line: where keys come from, where they must not be, and a killed server. */
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
@@ -32,6 +32,8 @@ t.test("every command takes the key from file, environment or prompt; without it
 	for (const args of [
 		["points"],
 		["check"],
+		["repair"],
+		["rebuild"],
 		["export", "ledger-vm", "-o", work.path("no.raw")],
 		["publish", "ledger-vm"],
 	]) {
@@ -59,6 +61,31 @@ t.test("every command takes the key from file, environment or prompt; without it
 	t.equal(plain.code, 0);
 	const refused = await work.cli(["points", "--repo", work.path("plain")], { SPRINGBACK_PASSPHRASE: SECRET });
 	t.match([refused.code, refused.stderr], [1, /is not encrypted, but a passphrase was given/]);
+});
+
+t.test("check, repair and rebuild with the key: wrong bits, then no index", async (t) => {
+	const work = await encryptedWork(t);
+	const key = ["--key-file", work.path("key")];
+	const [pack] = filesBelow(join(work.repository, "packs")).filter((file) => readFileSync(file)[8] === 1);
+	const bytes = readFileSync(pack);
+	bytes[1000] ^= 1;
+	writeFileSync(pack, bytes);
+	const check = await work.cli(["check", "--read-data", ...key]);
+	t.equal(check.code, 3);
+	t.match(check.stdout, /bad-record: .*\n {2}hits ledger-vm@[0-9a-f]{8} disk0 bytes \d+ to \d+\n/);
+	const repair = await work.cli(["repair", ...key]);
+	t.equal(repair.code, 3, "one block is lost");
+	t.match(repair.stdout, /moved to quarantine\/[0-9a-f]{32} .*1 damaged, \d+ stored again\nindex rebuilt/);
+	for (const file of filesBelow(work.repository))
+		for (const word of ["ledger-vm", "disk0", "disk.raw"])
+			if (readFileSync(file).includes(word)) t.fail(`${file} holds ${word}`);
+	await work.json(["backup", "ledger-vm", "--disk", work.path("disk.raw"), ...key]);
+	t.equal((await work.cli(["check", "--read-data", ...key])).code, 0, "the next backup heals");
+	rmSync(join(work.repository, "index"), { recursive: true });
+	t.equal((await work.cli(["rebuild", ...key])).code, 0);
+	t.equal((await work.cli(["check", "--read-data", ...key])).code, 0);
+	await work.json(["export", "ledger-vm", "-o", work.path("healed.raw"), ...key]);
+	t.ok(readFileSync(work.path("healed.raw")).equals(readFileSync(work.path("disk.raw"))));
 });
 
 t.test("the prompt echoes nothing", async (t) => {

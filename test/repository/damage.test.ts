@@ -140,6 +140,32 @@ t.test("a pack whose footer is damaged is rebuilt record by record", async (t) =
 	);
 });
 
+t.test("what the disk cannot read stops neither readers of the rest nor backups", async (t) => {
+	const repository = await fresh(t);
+	const [good, lost] = [new Dice(21).bytes(2 * BLOCK), new Dice(22).bytes(2 * BLOCK)];
+	await repository.backup(request("good", new MemoryImage(good)));
+	const before = new Set(packsOf(repository));
+	await repository.backup(request("lost", new MemoryImage(lost), 1));
+	await repository.close();
+	const bad = packsOf(repository).filter((name) => !before.has(name));
+	const [segment] = readdirSync(join(repository.path, "index"));
+	const fail = [...bad, `index/${segment}`].map((path) => ({ op: "pread", path, error: "EIO", count: -1 }));
+	faults.set(fail);
+	const again = await open(t, repository.path);
+	t.ok((await readAll(again, "good")).equals(good));
+	await t.rejects(readAll(again, "lost"), { name: /Error/ });
+	const report = await again.check({ readData: true });
+	for (const file of bad)
+		t.ok(
+			report.faults.some((fault) => fault.kind === "unreadable-pack" && fault.file === file),
+			file,
+		);
+	t.ok(report.faults.some(({ hits }) => hits.some(({ vm }) => vm === "lost")));
+	t.notOk(report.faults.some(({ hits }) => hits.some(({ vm }) => vm === "good")));
+	await again.backup(request("new", new MemoryImage(good), 2));
+	t.ok((await readAll(again, "new")).equals(good));
+});
+
 t.test("strange files are reported, temporary ones are not", async (t) => {
 	const repository = await fresh(t);
 	await repository.backup(request("vm", new MemoryImage(plain(BLOCK, 1))));

@@ -39,7 +39,7 @@ const command: Command = {
 		const repository = await openNamed(context);
 		const bar = context.out.progress("backup");
 		try {
-			const { notes, ...report } = await backup(repository, {
+			const { notes, warnings, ...report } = await backup(repository, {
 				vm,
 				disks,
 				config: text(context, "config"),
@@ -53,13 +53,14 @@ const command: Command = {
 			});
 			bar.end();
 			for (const note of notes) context.out.say(`note: ${note}`);
+			for (const warning of warnings) context.out.say(`warning: ${warning}`);
 			const sum = (of: "size" | "read" | "new" | "stored") => report.disks.reduce((n, disk) => n + disk[of], 0);
 			context.out.result(
 				report,
 				`${vm}@${report.point.slice(0, 8)}: ${bytes(sum("size"))} in ${report.disks.length} disks, ${bytes(sum("read"))} read, ` +
 					`${bytes(sum("new"))} new, ${bytes(sum("stored"))} stored, ${report.seconds.toFixed(1)} s`,
 			);
-			return EXIT.ok;
+			return warnings.length > 0 ? EXIT.warnings : EXIT.ok;
 		} finally {
 			bar.end();
 			await repository.close();

@@ -1,0 +1,32 @@
+/** springback rebuild */
+import type { Command } from "../command.js";
+import { EXIT } from "../exit.js";
+import { counted, faultLines } from "../faults.js";
+import { openNamed } from "../keys.js";
+import { positionals } from "../values.js";
+
+const command: Command = {
+	summary: "makes the index anew from packs alone",
+	help: `springback rebuild
+  Replaces the index, also when it is missing or destroyed, and makes folders that a copy of the repository lost.
+  Reads the tables of packs, not their data. Exit 4 when a pack's table was damaged: run springback repair then.`,
+	options: {},
+	async run(context) {
+		positionals(context, []);
+		const repository = await openNamed(context);
+		const bar = context.out.progress("rebuild");
+		try {
+			const report = await repository.rebuild({ progress: (p) => bar.update(p), signal: context.signal });
+			bar.end();
+			const { packs, records, segments, faults } = report;
+			const made = `${counted(packs, "pack")}, ${counted(records, "record")}: index of ${counted(segments, "segment")} made`;
+			const next = faults.length ? ["run springback repair: it takes the damaged packs out of use"] : [];
+			context.out.result(report, [made, ...faultLines(faults), ...next].join("\n"));
+			return faults.length ? EXIT.warnings : EXIT.ok;
+		} finally {
+			bar.end();
+			await repository.close();
+		}
+	},
+};
+export default command;

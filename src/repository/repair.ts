@@ -1,0 +1,125 @@
+/**
+ * Repair: verifies every byte, takes damaged packs out of use, rebuilds the index, and says what stays damaged. What is
+ * lost for good comes back with the next backup that has the same content, because the index names no bad copy of it.
+ */
+import { checkRepository } from "./check.js";
+import { Faults } from "./check-faults.js";
+import type { PackReport } from "./check-packs.js";
+import { checkPoints } from "./check-points.js";
+import { checkSegments } from "./check-segments.js";
+import type { Compression } from "./compression.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
+import type { CheckFault, RepairOptions, RepairReport } from "./contract.js";
+import { ENTRY_BYTES, IdentityTable } from "./identity-table.js";
+import type { Keyring } from "./keyring.js";
+import { LOCK_BYTE, packName, type Random } from "./layout.js";
+import { waitForLock } from "./locks.js";
+import { readPackTable } from "./pack-reader.js";
+import { PointStore } from "./points.js";
+import { rebuildIndex } from "./rebuild.js";
+import { quarantinePacks } from "./repair-packs.js";
+import type { Held, Store } from "./store.js";
+
+export interface RepairContext {
+	store: Store;
+	keyring: Keyring;
+	/** of data blocks that are stored again */
+	compression: Compression;
+	blockSize: number;
+	random: Random;
+	checkpointRecords: number;
+}
+
+/** Faults of the index: segments that are bad, or that name packs which are not there. */
+const INDEX_FAULTS = new Set(["bad-index", "missing-pack"]);
+
+export const repairRepository = async (context: RepairContext, options: RepairOptions): Promise<RepairReport> => {
+	const { store } = context;
+	if (options.dryRun) return repair(context, options);
+	await store.prepare();
+	// No writer may find a record in a pack that is about to go, and nobody else may move packs or merge the index.
+	const waiting = { holder: "a backup, a prune or another repair", doing: "repair", signal: options.signal };
+	const use = await waitForLock(store, LOCK_BYTE.use, "exclusive", waiting);
+	let backups: Held | undefined;
+	try {
+		backups = await waitForLock(store, LOCK_BYTE.repair, "exclusive", waiting);
+		await store.sweep();
+		return await repair(context, options);
+	} finally {
+		backups?.release();
+		use.release();
+	}
+};
+
+const repair = async (context: RepairContext, options: RepairOptions): Promise<RepairReport> => {
+	const { store, keyring, blockSize, random } = context;
+	const { dryRun = false, progress, signal } = options;
+	const { report, packs, lost } = await checkRepository(store, keyring, blockSize, random, {
+		readData: true,
+		progress,
+		signal,
+	});
+	const elsewhere = await findElsewhere(context, packs, lost);
+	const done = {
+		dryRun,
+		indexRebuilt: packs.bad.size > 0 || elsewhere.count > 0 || report.faults.some(({ kind }) => INDEX_FAULTS.has(kind)),
+		quarantined: [...packs.bad].sort().map(([pack, why]) => planned(pack, why, packs)),
+		bytesRead: report.bytesRead,
+		remaining: report.faults,
+	};
+	if (dryRun) return { ...done, remaining: await unhealed(context, packs, elsewhere, report.faults, options) };
+	if (!done.indexRebuilt) return done;
+	const condemned = condemnedPacks(await readCondemned(store));
+	const salvage = { ...context, condemned, now: options.now ?? (() => new Date()), signal, faults: report.faults };
+	const packDone = (n: number, total: number) => progress?.({ done: n, total, what: "damaged packs", unit: "items" });
+	const quarantined = await quarantinePacks(packs, { ...salvage, packDone });
+	await rebuildIndex(store, keyring, random, { progress, signal });
+	const after = await checkRepository(store, keyring, blockSize, random, { readData: false, progress, signal });
+	return { ...done, quarantined, remaining: after.report.faults };
+};
+
+const planned = (pack: string, why: string, packs: PackReport) => {
+	const bad = [...packs.badRecords.keys()].filter((key) => key.startsWith(pack)).length;
+	const good = (packs.records.get(pack) ?? 0) - bad;
+	return { pack, file: packName(pack), why, good, rewritten: 0, bad: packs.walked.has(pack) ? null : bad };
+};
+
+/** Of the records that the index has no good place of, those that a pack has: a merge keeps one place of each. */
+const findElsewhere = async (
+	{ store, keyring }: RepairContext,
+	packs: PackReport,
+	lost: IdentityTable,
+): Promise<IdentityTable> => {
+	const found = new IdentityTable();
+	if (lost.count === 0) return found;
+	for (const pack of packs.sizes.keys()) {
+		if (packs.bad.get(pack) !== undefined && packs.records.get(pack) === undefined) continue;
+		const entries = (await readPackTable(store, pack, keyring))?.entries ?? Buffer.alloc(0);
+		for (let at = 0; at < entries.length; at += ENTRY_BYTES) {
+			const type = entries[at + 47];
+			if (lost.find(entries, at, type) < 0 || found.find(entries, at, type) >= 0) continue;
+			const place = { offset: entries.readUInt32LE(at + 36), length: entries.readUInt32LE(at + 40), rawLength: 0 };
+			if (packs.faultOf({ pack, ...place }) === undefined) found.add(entries, at, type, 0);
+		}
+	}
+	return found;
+};
+
+/** Faults that a repair would leave: those with hits that no other copy heals, and those of files that are not packs or index. */
+const unhealed = async (
+	{ store, keyring, blockSize, random }: RepairContext,
+	packs: PackReport,
+	elsewhere: IdentityTable,
+	before: CheckFault[],
+	{ signal }: RepairOptions,
+): Promise<CheckFault[]> => {
+	const faults = new Faults();
+	const index = await checkSegments(store, keyring, random, new Faults());
+	const points = await new PointStore(store, keyring).list();
+	const options = { readData: false, signal };
+	await checkPoints(store, index, packs, points, blockSize, faults, options, elsewhere);
+	const stay = before.filter(({ kind }) =>
+		["unknown-file", "bad-point", "bad-config", "bad-key", "bad-hold", "bad-condemned"].includes(kind),
+	);
+	return [...stay, ...faults.list()];
+};
