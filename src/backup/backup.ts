@@ -26,6 +26,8 @@ export interface BackupOptions {
 	consistency?: Consistency;
 	/** "none", "lz4", "zstd" or "zstd:LEVEL"; default the repository's */
 	compression?: string;
+	/** words that retention can tell the point by */
+	tags?: string[];
 	progress?: (progress: Progress) => void;
 	signal?: AbortSignal;
 	/** injected clock; default the system's */
@@ -82,6 +84,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 				})),
 			},
 			compression: options.compression,
+			tags: options.tags,
 			now: options.now ?? (() => new Date()),
 			progress: options.progress,
 			signal,

@@ -62,6 +62,7 @@ export async function copyPoint(
 			files,
 			consistency: point.consistency,
 			facts: { ...point.facts, copiedFrom: { repository: source.id, point: point.id } satisfies CopiedFrom },
+			tags: point.tags,
 			now: () => new Date(point.time),
 			progress,
 			signal,

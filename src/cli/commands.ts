@@ -15,6 +15,10 @@ export const COMMANDS = {
 	check: () => import("./commands/check.js"),
 	repair: () => import("./commands/repair.js"),
 	rebuild: () => import("./commands/rebuild.js"),
+	forget: () => import("./commands/forget.js"),
+	hold: () => import("./commands/hold.js"),
+	release: () => import("./commands/release.js"),
+	prune: () => import("./commands/prune.js"),
 	key: () => import("./commands/key.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;

@@ -39,6 +39,26 @@ export function duration(context: Context, option: string, fallback: number): nu
 	return ms;
 }
 
+/** A whole number from 0; undefined when the option is not given. */
+export function count(context: Context, option: string): number | undefined {
+	const value = text(context, option);
+	if (value === undefined) return undefined;
+	const n = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+	if (!Number.isSafeInteger(n)) throw new UsageError(`--${option} ${value}: not a number; use 0, 1, 2, …`);
+	return n;
+}
+
+/** "12h", "7d", "2w", "6m" (months), "1y", or several: calendar years and months, and hours */
+export function span(context: Context, option: string): { years: number; months: number; hours: number } | undefined {
+	const value = text(context, option);
+	if (value === undefined) return undefined;
+	const match = /^(?=\d)(?:(\d{1,4})y)?(?:(\d{1,5})m)?(?:(\d{1,6})w)?(?:(\d{1,6})d)?(?:(\d{1,7})h)?$/.exec(value);
+	if (match === null)
+		throw new UsageError(`--${option} ${value}: not a duration; write 12h, 7d, 2w, 6m (months), 1y, or 1y6m`);
+	const [years, months, weeks, days, hours] = match.slice(1).map((n) => Number(n ?? 0));
+	return { years, months, hours: hours + 24 * (days + 7 * weeks) };
+}
+
 /** 0 to 65535; 0 lets the system choose. */
 export function port(context: Context, option: string, fallback: number): number {
 	const value = text(context, option);

@@ -183,6 +183,7 @@ export class Publisher {
 				});
 				try {
 					const stored = { directory, record: newRecord(name, uuid, number) };
+					await this.serving.noteUse(repository, point, stored);
 					store.save(stored);
 					return this.serving.add(stored, tree, images);
 				} catch (error) {
@@ -219,6 +220,7 @@ export class Publisher {
 				return { session: name, outcome: "parked" as const, ending: this.count === 0 };
 			}
 			this.options.store.remove(stored.directory);
+			await this.serving.dropUse(stored);
 			return { session: name, outcome: "removed" as const, ending: this.count === 0 };
 		});
 	}
@@ -265,6 +267,7 @@ export class Publisher {
 			}
 			if (!written) {
 				store.remove(stored.directory);
+				await this.serving.dropUse(stored);
 				return { ...facts, outcome: "removed" as const };
 			}
 			await store.exclusively(() => store.discard(stored, now()));

@@ -2,6 +2,7 @@
  * Which sessions are served: opens them over their restore points, puts them into the datastore, takes them out. One
  * block cache and one reader per repository serve them all.
  */
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Datastore, ServedSession } from "../datastore/datastore.js";
 import { paddedSize } from "../datastore/folder.js";
@@ -17,6 +18,9 @@ import type { SessionStore, StoredSession } from "./session-store.js";
 
 /** How long sessions wait at a start for one another's repositories to answer. */
 const RESUME_PATIENCE_MS = 3000;
+
+/** How long a repository may take to note the use of a point before the session goes on without. */
+const USE_PATIENCE_MS = 3000;
 
 /** How long the end of the process waits for repositories to let go. */
 const SHUTDOWN_PATIENCE_MS = 5000;
@@ -121,6 +125,8 @@ export class Serving {
 		const images = await openDisks(repository, point);
 		try {
 			if (!wanted()) throw unknownSession(record.name);
+			await this.noteUse(repository, point, stored);
+			if (!wanted()) throw unknownSession(record.name);
 			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs });
 			record.state = "open";
 			this.options.store.save(stored);
@@ -153,6 +159,37 @@ export class Serving {
 		this.broken.delete(record.name);
 		this.options.log(`session ${record.name}: serving ${record.vm}@${record.point.slice(0, 8)}`);
 		return opened;
+	}
+
+	/**
+	 * Tells the repository that a session lies over this point, so that it stays while the session is parked or its server
+	 * down. The disks are open, so it stays until then. Where it cannot be told, on the worst day, recovery comes first.
+	 */
+	async noteUse(repository: Repository, point: Point, { record }: StoredSession): Promise<void> {
+		const session = { name: record.name, host: hostname(), state: this.options.store.paths.directory };
+		try {
+			const hold = { id: record.uuid, kind: "session", since: record.created, reason: "", session } as const;
+			await inTime(repository.hold(point, hold));
+		} catch (error) {
+			this.options.log(
+				`session ${record.name}: its use of ${record.vm}@${record.point.slice(0, 8)} is not noted in the repository (${(error as Error).message}): do not remove that point`,
+			);
+		}
+	}
+
+	/** A session that is gone uses nothing. What fails here is made up for by the next forget. */
+	async dropUse({ record }: StoredSession): Promise<void> {
+		try {
+			await inTime(this.release(record));
+		} catch (error) {
+			this.options.log(`session ${record.name}: its use is still noted in the repository: ${(error as Error).message}`);
+		}
+	}
+
+	private async release({ repository: path, uuid }: SessionRecord): Promise<void> {
+		const repository = await this.repository(path);
+		const use = (await repository.holds()).find(({ id }) => id === uuid);
+		if (use) await repository.release(use);
 	}
 
 	/** Keeps `unprotected since` and the written bytes on disk current. Cheap; called every few seconds. */
@@ -227,6 +264,19 @@ export class Serving {
 		this.repositories.set(path, opening);
 		opening.catch(() => this.repositories.delete(path));
 		return opening;
+	}
+}
+
+/** Rejects when the repository does not answer: other sessions wait for this one. What was begun goes on. */
+async function inTime(work: Promise<unknown>): Promise<void> {
+	const answered = new AbortController();
+	const late = sleep(USE_PATIENCE_MS, undefined, { signal: answered.signal }).then(() => {
+		throw new Error("the repository does not answer");
+	});
+	try {
+		await Promise.race([work, late]);
+	} finally {
+		answered.abort();
 	}
 }
 

@@ -1,15 +1,18 @@
-/** The backup of one VM, top to bottom: lock, stream the disks, checkpoint, commit the point (docs/format.md, 10.1). */
+/** The backup of one VM, top to bottom: enrol, stream the disks, checkpoint, commit the point (docs/format.md, 10.1). */
 import { availableParallelism } from "node:os";
 import { createLane } from "../../native/index.js";
+import { enrolBackup } from "./backup-locks.js";
 import type { Compression } from "./compression.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
 import { type BackupRequest, type DiskResult, type Point, RepositoryError } from "./contract.js";
 import { backupDisk, Ring } from "./disk-backup.js";
 import { storeError } from "./errors.js";
 import type { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
 import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName, type Random } from "./layout.js";
+import { waitForLock } from "./locks.js";
 import type { MapReader } from "./map-reader.js";
-import { checkDiskNames, checkVmName } from "./names.js";
+import { checkDiskNames, checkTag, checkVmName } from "./names.js";
 import { encodePoint, type PointStore, type StoredPoint, toPoint } from "./points.js";
 import { RecordWriter } from "./record-writer.js";
 import type { Held, Store } from "./store.js";
@@ -33,41 +36,38 @@ export interface BackupResult {
 	disks: DiskResult[];
 }
 
-/** How long a deletion, which is short, may keep a backup waiting. */
-const LOCK_TRIES = 100;
-const LOCK_PAUSE_MS = 100;
-
 export const runBackup = async (request: BackupRequest, context: BackupContext): Promise<BackupResult> => {
 	checkVmName(request.vm);
 	checkDiskNames(request.disks.map(({ name }) => name));
-	const { store } = context;
+	for (const tag of request.tags ?? []) checkTag(tag);
+	const { store, random } = context;
+	let running: { end(): Promise<void> } | undefined;
 	let held: Held | undefined;
 	try {
-		held = await useLock(store, request.signal);
-		return await stream(request, context);
+		// Repair moves packs aside that a backup may count on.
+		held = await waitForLock(store, LOCK_BYTE.repair, "shared", {
+			holder: "a repair",
+			doing: "backup",
+			signal: request.signal,
+		});
+		await store.sweep();
+		running = await enrolBackup(store, random);
+		// After enrolling: a list that prune puts later names this backup, and waits for its end.
+		const condemned = condemnedPacks(await readCondemned(store));
+		return await stream(request, { ...context, condemned });
 	} catch (error) {
 		throw storeError(error, store.place, "backing up");
 	} finally {
+		await running?.end();
 		held?.release();
 	}
 };
 
-const useLock = async (store: Store, signal: AbortSignal | undefined): Promise<Held> => {
-	for (let attempt = 0; attempt < LOCK_TRIES && !signal?.aborted; attempt++) {
-		const held = await store.lock(LOCK_REPOSITORY, LOCK_BYTE.use, "shared");
-		if (held !== undefined) return held;
-		await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE_MS));
-	}
-	if (signal?.aborted) throw new RepositoryError("INTERRUPTED", "the backup was interrupted before it began");
-	throw new RepositoryError(
-		"LOCKED",
-		`${store.place} is locked while restore points or packs are deleted: try again later`,
-	);
-};
-
-const stream = async (request: BackupRequest, context: BackupContext): Promise<BackupResult> => {
+const stream = async (
+	request: BackupRequest,
+	context: BackupContext & { condemned: ReadonlySet<string> },
+): Promise<BackupResult> => {
 	const { store, index, blockSize } = context;
-	await store.sweep();
 	await index.refresh();
 	await index.adopt();
 	const previous = (await context.points.list()).filter(({ vm }) => vm === request.vm);
@@ -122,6 +122,7 @@ const stream = async (request: BackupRequest, context: BackupContext): Promise<B
 			config: request.config,
 			files,
 			facts: request.facts,
+			...(request.tags?.length ? { tags: request.tags } : {}),
 		};
 		if (request.signal?.aborted)
 			throw new RepositoryError("INTERRUPTED", "the backup was interrupted; nothing of it was kept as a restore point");
@@ -142,7 +143,7 @@ const mergeIndex = async (store: Store, index: Index): Promise<void> => {
 	let held: Held | undefined;
 	try {
 		held = await store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "exclusive");
-		if (held !== undefined) await index.merge();
+		if (held !== undefined) await index.merge(condemnedPacks(await readCondemned(store)));
 	} catch {
 		// The next backup tries again.
 	} finally {

@@ -63,6 +63,8 @@ export const checkPacks = async (
 	index: Index,
 	faults: Faults,
 	options: CheckOptions,
+	/** packs that a prune which was cut short may have deleted already */
+	condemned: ReadonlySet<string>,
 ): Promise<PackReport> => {
 	const report = new PackReport();
 	for (const folder of await store.list("packs")) {
@@ -73,7 +75,7 @@ export const checkPacks = async (
 	const expected = new Map(index.segments.flatMap(({ packs }) => packs.map(({ id, size }) => [id, size] as const)));
 	const present = await presentPacks(store);
 	for (const id of expected.keys())
-		if (!present.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
+		if (!present.has(id) && !condemned.has(id)) faults.of("missing-pack", packName(id), `${packName(id)} is missing`);
 	report.count = present.size;
 	const slice = options.readData === true ? { from: 0, share: 1 } : options.readData;
 	const share = slice === false ? 0 : slice.share;

@@ -6,9 +6,11 @@ import { Faults } from "./check-faults.js";
 import { checkPacks, type PackReport } from "./check-packs.js";
 import { checkPoints } from "./check-points.js";
 import { checkSegments } from "./check-segments.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
 import { decodeConfig } from "./config.js";
 import type { CheckOptions, CheckReport } from "./contract.js";
 import { causeOf } from "./errors.js";
+import { readHolds } from "./holds.js";
 import type { IdentityTable } from "./identity-table.js";
 import { readKeyFiles } from "./key-file.js";
 import type { Keyring } from "./keyring.js";
@@ -35,7 +37,8 @@ export const checkRepository = async (
 	await checkConfig(store, faults);
 	if (keyring.encrypted) await checkKeys(store, faults);
 	const index = await checkSegments(store, keyring, random, faults);
-	const packs = await checkPacks(store, keyring, blockSize, index, faults, options);
+	const condemned = await checkCondemned(store, keyring, faults);
+	const packs = await checkPacks(store, keyring, blockSize, index, faults, options, condemned);
 	const points = new PointStore(store, keyring);
 	const stored = await points.list();
 	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
@@ -50,6 +53,18 @@ export const checkRepository = async (
 		faults: faults.list(),
 	};
 	return { report, packs, lost };
+};
+
+/** Packs that prune is about to delete; damaged lists and holds are faults. */
+const checkCondemned = async (store: Store, keyring: Keyring, faults: Faults): Promise<Set<string>> => {
+	for (const { file, why } of (await readHolds(store, keyring)).bad)
+		faults.of("bad-hold", file, `${file} is damaged: ${why}`);
+	try {
+		return condemnedPacks(await readCondemned(store));
+	} catch (error) {
+		faults.of("bad-condemned", "condemned", causeOf(error));
+		return new Set();
+	}
 };
 
 const checkConfig = async (store: Store, faults: Faults): Promise<void> => {

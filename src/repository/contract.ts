@@ -2,6 +2,10 @@
  * What the repository is to the rooms above. On-disk truth: docs/format.md.
  */
 import type { Image } from "../image/image.js";
+import type { Hold } from "./holds.js";
+import type { RetentionPolicy } from "./retention.js";
+
+export type { Hold, RetentionPolicy };
 
 /** How the guest's data was at the moment of the snapshot; never overstated. */
 export type Consistency = "application" | "filesystem" | "crash" | "unknown";
@@ -32,6 +36,8 @@ export interface Point {
 	files: { name: string; size: number }[];
 	/** free-form facts recorded by the flow: source kinds, guesses, tool versions */
 	facts: Record<string, unknown>;
+	/** words given at backup, for retention by tag */
+	tags: string[];
 }
 
 export interface DiskResult {
@@ -107,6 +113,8 @@ export interface BackupRequest {
 	files: { name: string; content: Buffer }[];
 	consistency: Consistency;
 	facts: Record<string, unknown>;
+	/** letters, digits, ".", "_", ":", "+", "-" */
+	tags?: string[];
 	/** injected clock */
 	now: () => Date;
 	progress?: (p: Progress) => void;
@@ -215,6 +223,81 @@ export interface RepositoryStats {
 	logicalBytes: number;
 }
 
+export interface ForgetOptions {
+	/** a policy for the newest point backwards, of some VMs and tags or (none named) of all; or points named one by one */
+	what: { policy: RetentionPolicy; vms: string[]; tags: string[] } | { specs: string[] };
+	/** points that something outside of the repository is known to use, and what */
+	inUse?: Map<string, string>;
+	/** also where the policy has doubts, and a VM's last point when it is named */
+	force?: boolean;
+	dryRun?: boolean;
+	/** injected clock */
+	now: () => Date;
+	signal?: AbortSignal;
+}
+
+/** One point that was looked at. */
+export interface Forgotten {
+	id: string;
+	vm: string;
+	/** UTC */
+	time: string;
+	keep: boolean;
+	/** why it stays */
+	reasons: string[];
+	removed: boolean;
+}
+
+export interface ForgetReport {
+	dryRun: boolean;
+	/** by VM, oldest first */
+	points: Forgotten[];
+	removed: number;
+	/** VMs for which `force` is wanted, and why; `forced`: it was given */
+	refused: { vm: string; doubts: string[]; forced: boolean }[];
+}
+
+export interface PruneOptions {
+	/** bound of what is copied out of packs that are mostly dead: bytes, or a share of all stored; default: the larger of 0.1 and 1 GiB */
+	maxRewrite?: { bytes: number } | { share: number };
+	/** says what would be done, and changes nothing */
+	dryRun?: boolean;
+	/** injected clock */
+	now: () => Date;
+	progress?: (p: Progress) => void;
+	signal?: AbortSignal;
+}
+
+/** All sizes in bytes of the store. */
+export interface PruneReport {
+	dryRun: boolean;
+	points: number;
+	/** records that points need, and map pages read to know that */
+	liveRecords: number;
+	pages: number;
+	/** packs looked at: all that were not condemned before */
+	packs: number;
+	/** packs in which nothing is needed; size of their files */
+	dead: { packs: number; bytes: number };
+	/** packs chosen to be rewritten; size of their files, and of what is live in them */
+	rewrite: { packs: number; bytes: number; live: number };
+	/** size of the files deleted, also of what an earlier run condemned; their number */
+	freed: number;
+	deleted: number;
+	/** records copied */
+	rewritten: number;
+	/** packs that were condemned and turned out to be needed */
+	released: number;
+	/** packs that are deleted by a later run, because so many backups run that began before they were condemned */
+	waiting: { packs: number; backups: number };
+	/** dead records that stay, in packs not worth rewriting or beyond the bound */
+	left: number;
+	/** packs that were left alone because they are damaged */
+	damaged: string[];
+	markSeconds: number;
+	seconds: number;
+}
+
 export interface OpenOptions {
 	/** bytes of the decoded-block cache shared by every disk opened through this process; see BlockCache */
 	cache?: BlockCacheLike;
@@ -265,5 +348,15 @@ export interface Repository {
 	/** Replaces the index by one made from packs alone. */
 	rebuild(options: { progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<RebuildReport>;
 	stats(): Promise<RepositoryStats>;
+	/** Removes restore points; what only they needed is given back by `prune`. */
+	forget(options: ForgetOptions): Promise<ForgetReport>;
+	/** Everything that keeps points from being removed. */
+	holds(): Promise<Hold[]>;
+	/** Keeps the point from being removed, durable when it resolves. */
+	hold(point: Point, hold: Omit<Hold, "point" | "id"> & { id?: string }): Promise<Hold>;
+	/** Takes a hold away. */
+	release(hold: Hold): Promise<void>;
+	/** Gives back the space of what no point needs. */
+	prune(options: PruneOptions): Promise<PruneReport>;
 	close(): Promise<void>;
 }

@@ -133,10 +133,18 @@ export class FileStore implements Store {
 	}
 
 	async size(name: string): Promise<number | undefined> {
+		return this.#stat(name, ({ size }) => size);
+	}
+
+	async modified(name: string): Promise<number | undefined> {
+		return this.#stat(name, ({ mtimeNs }) => Number(mtimeNs / 1_000_000n));
+	}
+
+	async #stat<T>(name: string, member: (stat: ReturnType<typeof sys.fstat>) => T): Promise<T | undefined> {
 		try {
 			const fd = await this.#readLane.open(join(this.place, name), O_RDONLY);
 			try {
-				return sys.fstat(fd).size;
+				return member(sys.fstat(fd));
 			} finally {
 				sys.close(fd);
 			}
@@ -214,6 +222,14 @@ export class FileStore implements Store {
 		return lockByte(fd, kind, byte);
 	}
 
+	async lockExisting(name: string): Promise<Held | undefined> {
+		try {
+			return lockByte(await this.#readLane.open(join(this.place, name), O_RDWR), "exclusive", 0);
+		} catch (error) {
+			return notThere(error, undefined);
+		}
+	}
+
 	async sweep(): Promise<void> {
 		const writers = new Map<string, string[]>();
 		for (const name of await this.list("tmp")) {
@@ -222,6 +238,7 @@ export class FileStore implements Store {
 			writers.set(id, [...(writers.get(id) ?? []), name]);
 		}
 		for (const name of await this.list("locks")) {
+			if (name.startsWith("backup-")) await this.#sweepLock(`locks/${name}`);
 			const id = name.startsWith("writer-") ? name.slice("writer-".length) : "";
 			if (id !== "" && id !== this.#writer?.id && !writers.has(id)) writers.set(id, []);
 		}
@@ -231,6 +248,14 @@ export class FileStore implements Store {
 			for (const name of [...files.map((file) => `tmp/${file}`), `locks/writer-${id}`]) this.#unlinkQuietly(name);
 			held.release();
 		}
+	}
+
+	/** A lock that nobody holds any more is only a name. */
+	async #sweepLock(name: string): Promise<void> {
+		const held = await this.lockExisting(name);
+		if (held === undefined) return;
+		this.#unlinkQuietly(name);
+		held.release();
 	}
 
 	#unlinkQuietly(name: string): void {

@@ -5,13 +5,13 @@
 import { causeOf, codeOf } from "./errors.js";
 import { compareEntries, ENTRY_BYTES, sortEntries } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
-import { isId, newId, type Random, segmentName } from "./layout.js";
+import { isId, LOCK_BYTE, LOCK_REPOSITORY, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
 import { coveredPacks, presentPacks, readTables } from "./pack-inventory.js";
 import { BadSegment, Segment, searchPage } from "./segment.js";
 import type { PackRow } from "./segment-format.js";
 import { SegmentWriter } from "./segment-writer.js";
-import type { Store } from "./store.js";
+import type { Held, Store } from "./store.js";
 
 /** Where a record is. */
 export interface Locator {
@@ -28,6 +28,8 @@ export interface Locator {
 const CACHED_PAGES = 4096;
 /** Packs are listed again for a missing record at most this often, ms. */
 const ADOPT_INTERVAL_MS = 5000;
+/** Listings of segments before one is taken as it is, though others go on merging. */
+const REFRESH_TRIES = 10;
 
 export class Index {
 	readonly #store: Store;
@@ -64,6 +66,14 @@ export class Index {
 
 	/** Loads segments that are new and drops those that are gone. */
 	async refresh(): Promise<void> {
+		// One that was merged away between listing and opening: what replaced it is in the next listing.
+		for (let tries = 1; !(await this.#refreshOnce()) && tries < REFRESH_TRIES; tries++);
+	}
+
+	/** False when a segment that was listed was gone. */
+	async #refreshOnce(): Promise<boolean> {
+		let complete = true;
+		const before = new Set(this.#segments);
 		const names = new Set((await this.#store.list("index")).filter(isId));
 		const known = new Set(this.#segments.map(({ id }) => id));
 		for (const id of this.bad.keys()) if (!names.has(id)) this.bad.delete(id);
@@ -73,18 +83,26 @@ export class Index {
 			if (known.has(id) || this.bad.has(id)) continue;
 			try {
 				const size = await this.#store.size(segmentName(id));
-				if (size === undefined) continue;
+				if (size === undefined) {
+					complete = false;
+					continue;
+				}
 				loaded.push(await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)));
 			} catch (error) {
 				if (error instanceof BadSegment) this.bad.set(id, error.message);
 				// Packs have all of it too. The disk may have had a bad moment only: it is asked again next time.
 				else if (codeOf(error) === "EIO") this.unreadable.set(id, causeOf(error));
-				// Merged away between listing and opening: what replaced it is in the next listing.
-				else if (codeOf(error) !== "ENOENT") throw error;
+				else if (codeOf(error) === "ENOENT") complete = false;
+				else throw error;
 			}
 		}
-		for (const segment of this.#segments) if (!segment.inMemory && !names.has(segment.id)) this.#forget(segment);
-		this.#segments = [...this.#segments.filter((s) => s.inMemory || names.has(s.id)), ...loaded];
+		// One that was put since the listing began is not missing from it.
+		const stays = (segment: Segment) => segment.inMemory || names.has(segment.id) || !before.has(segment);
+		for (const segment of this.#segments) if (!stays(segment)) this.#forget(segment);
+		const held = new Set(this.#segments.map(({ id }) => id));
+		const fresh = loaded.filter(({ id }) => !held.has(id));
+		this.#segments = [...this.#segments.filter(stays), ...fresh];
+		return complete;
 	}
 
 	/**
@@ -221,23 +239,50 @@ export class Index {
 	 */
 	async adopt(): Promise<void> {
 		this.#lastAdopt = performance.now();
-		const present = await presentPacks(this.#store);
-		for (const { packs, gone } of this.#segments) {
-			packs.forEach(({ id }, row) => {
-				gone[row] = present.has(id) ? 0 : 1;
-			});
+		// Whoever deletes packs takes them out of the index under the exclusive lock: none must come back into it.
+		const held = this.#write ? await this.#shareMerge() : undefined;
+		try {
+			await this.#adopt(held !== undefined);
+		} finally {
+			held?.release();
 		}
+	}
+
+	async #shareMerge(): Promise<Held | undefined> {
+		try {
+			return await this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "shared");
+		} catch {
+			// A read-only copy without lock files: what is rebuilt stays in memory.
+			return undefined;
+		}
+	}
+
+	async #adopt(write: boolean): Promise<void> {
+		const present = await this.#noteGone();
 		const covered = coveredPacks(this.#segments);
 		const missing = [...present].filter((id) => !covered.has(id));
 		let durable = true;
 		for await (const { entries, packs } of readTables(this.#store, missing, this.keyring))
-			durable = (await this.#putOrKeep(entries, packs)) && durable;
-		if (!this.#write || !durable) return;
+			durable = (await this.#putOrKeep(entries, packs, write)) && durable;
+		if (!write || !durable) return;
 		for (const id of [...this.bad.keys()]) await this.#removeBad(id);
 	}
 
-	async #putOrKeep(entries: Buffer, packs: PackRow[]): Promise<boolean> {
-		if (this.#write) {
+	/** Notes which packs are gone; resolves with those that are there. */
+	async #noteGone(): Promise<Set<string>> {
+		// Not the segments that are put while packs are listed: theirs may be newer than the listing.
+		const segments = this.#segments;
+		const present = await presentPacks(this.#store);
+		for (const { packs, gone } of segments) {
+			packs.forEach(({ id }, row) => {
+				gone[row] = present.has(id) ? 0 : 1;
+			});
+		}
+		return present;
+	}
+
+	async #putOrKeep(entries: Buffer, packs: PackRow[], write: boolean): Promise<boolean> {
+		if (write) {
 			try {
 				await this.put(entries, entries.length / ENTRY_BYTES, packs);
 				return true;
@@ -310,17 +355,41 @@ export class Index {
 		];
 	}
 
-	/** Merges tiers that are full. The caller holds the merge lock. */
-	async merge(): Promise<void> {
+	/** Merges tiers that are full. The caller holds the merge lock; `condemned` was read since. */
+	async merge(condemned: ReadonlySet<string>): Promise<void> {
+		// What others merged and deleted since must not come back: of two places the one in a deleted pack might be kept.
+		await this.refresh();
+		if (segmentsToMerge(this.#segments).length > 0) await this.#noteGone();
 		for (;;) {
 			const inputs = segmentsToMerge(this.#segments);
 			if (inputs.length === 0) return;
-			await this.#putFile((id, sink) => mergeSegments(inputs, id, sink));
-			this.#segments = this.#segments.filter((segment) => !inputs.includes(segment));
-			for (const segment of inputs) {
-				this.#forget(segment);
-				await this.#store.remove(segmentName(segment.id));
-			}
+			await this.#replace(inputs, condemned);
+		}
+	}
+
+	/**
+	 * Writes segments that name these packs, which are deleted, anew without them. The caller holds the merge lock, and has
+	 * refreshed since; `condemned` are packs that will be deleted later.
+	 */
+	async drop(gone: ReadonlySet<string>, condemned: ReadonlySet<string>): Promise<void> {
+		const inputs = this.#segments.filter(({ packs }) => packs.some(({ id }) => gone.has(id)));
+		for (const segment of inputs)
+			segment.packs.forEach(({ id }, row) => {
+				if (gone.has(id)) segment.gone[row] = 1;
+			});
+		await this.#replace(
+			inputs.filter(({ inMemory }) => !inMemory),
+			condemned,
+		);
+	}
+
+	async #replace(inputs: Segment[], condemned: ReadonlySet<string>): Promise<void> {
+		const empty = inputs.every(({ gone }) => gone.every((row) => row === 1));
+		if (!empty) await this.#putFile((id, sink) => mergeSegments(inputs, id, condemned, sink));
+		this.#segments = this.#segments.filter((segment) => !inputs.includes(segment));
+		for (const segment of inputs) {
+			this.#forget(segment);
+			await this.#store.remove(segmentName(segment.id));
 		}
 	}
 }

@@ -2,8 +2,9 @@
 export { BlockCache, type CacheStats, createBlockCache } from "./cache.js";
 export { parseCompression } from "./compression.js";
 export * from "./contract.js";
+export { holdText } from "./holds.js";
 export { type KeyInfo, KeyManager } from "./manage-keys.js";
-export { checkVmName } from "./names.js";
+export { checkTag, checkVmName } from "./names.js";
 export {
 	type InitOptions,
 	type InitResult,

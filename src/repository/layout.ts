@@ -2,12 +2,12 @@
 
 export const FORMAT_VERSION = 1;
 export const CONFIG = "springback.json";
-export const FOLDERS = ["packs", "index", "points", "condemned", "keys", "locks", "tmp"] as const;
+export const FOLDERS = ["packs", "index", "points", "condemned", "holds", "keys", "locks", "tmp"] as const;
 export const LOCK_REPOSITORY = "locks/repository";
 export const LOCK_PINS = "locks/pins";
 
 /** Bytes of `locks/repository` (docs/format.md, 10). */
-export const LOCK_BYTE = { use: 0, prune: 1, merge: 2, keys: 3 } as const;
+export const LOCK_BYTE = { use: 0, prune: 1, merge: 2, keys: 3, points: 4, repair: 5 } as const;
 
 export const TYPE = { block: 1, page: 2, object: 3 } as const;
 export const CODEC = { raw: 0, lz4: 1, zstd: 2 } as const;

@@ -36,7 +36,11 @@ class Cursor {
 	#next = 0;
 	#used = 0;
 
-	constructor(segment: Segment, rows: number[]) {
+	constructor(
+		segment: Segment,
+		rows: number[],
+		readonly condemned: ReadonlySet<string>,
+	) {
 		this.#segment = segment;
 		this.rows = rows;
 	}
@@ -65,15 +69,22 @@ class Cursor {
 		this.at = 0;
 	}
 
-	get gone(): boolean {
-		return this.#segment.gone[this.page.readUInt32LE(this.at + 32)] === 1;
+	/** How little the pack of the entry can be counted on: 0, 1 when it is condemned, 2 when it is gone. */
+	get doubt(): number {
+		const row = this.page.readUInt32LE(this.at + 32);
+		if (this.#segment.gone[row] === 1) return 2;
+		return this.condemned.has(this.#segment.packs[row].id) ? 1 : 0;
 	}
 }
 
-/** Writes the union of `inputs` as segment `id`; entries of packs that are gone and duplicates are dropped. */
+/**
+ * Writes the union of `inputs` as segment `id`; entries of packs that are gone and duplicates are dropped. Of duplicates
+ * the one stays whose pack is not condemned: the other place will soon be none.
+ */
 export const mergeSegments = async (
 	inputs: Segment[],
 	id: string,
+	condemned: ReadonlySet<string>,
 	sink: (bytes: Buffer) => Promise<void>,
 ): Promise<void> => {
 	const packs: PackRow[] = [];
@@ -85,7 +96,7 @@ export const mergeSegments = async (
 			if (!rowOf.has(pack.id)) rowOf.set(pack.id, packs.push(pack) - 1);
 			return rowOf.get(pack.id)!;
 		});
-		cursors.push(new Cursor(inputs[cursors.length], rows));
+		cursors.push(new Cursor(inputs[cursors.length], rows, condemned));
 	}
 	await Promise.all(cursors.map((cursor) => cursor.load()));
 	const writer = new SegmentWriter(
@@ -99,10 +110,11 @@ export const mergeSegments = async (
 		let least: Cursor | undefined;
 		for (const cursor of cursors) {
 			if (cursor.done) continue;
-			if (least === undefined || compareEntries(cursor.page, cursor.at, least.page, least.at) < 0) least = cursor;
+			const order = least === undefined ? -1 : compareEntries(cursor.page, cursor.at, least.page, least.at);
+			if (order < 0 || (order === 0 && cursor.doubt < least!.doubt)) least = cursor;
 		}
 		if (least === undefined) break;
-		if (!least.gone && !(any && compareEntries(last, 0, least.page, least.at) === 0)) {
+		if (least.doubt < 2 && !(any && compareEntries(last, 0, least.page, least.at) === 0)) {
 			least.page.copy(last, 0, least.at, least.at + ENTRY_BYTES);
 			any = true;
 			const wait = writer.add(least.page, least.at, least.rows[least.page.readUInt32LE(least.at + 32)]);

@@ -27,3 +27,12 @@ export const checkDiskNames = (names: string[]): void => {
 		seen.add(name);
 	}
 };
+
+/** Throws RepositoryError when the word cannot be a tag of a point. */
+export const checkTag = (tag: string): void => {
+	if (!/^[\p{L}\p{N}][\p{L}\p{N}._:+-]{0,63}$/u.test(tag))
+		throw new RepositoryError(
+			"SOURCE",
+			`a tag cannot be ${JSON.stringify(tag)}: use 1 to 64 letters, digits, ".", "_", ":", "+" and "-"`,
+		);
+};

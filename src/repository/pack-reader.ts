@@ -1,4 +1,5 @@
 /** Reads a pack's table of records: from its footer, or record by record where the footer is damaged. */
+import { codeOf } from "./errors.js";
 import { ENTRY_BYTES, writeEntry } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
 import { IDENTITY_BYTES, OBJECT_MAX_BYTES, packName, RECORD_HEADER_BYTES, TYPE } from "./layout.js";
@@ -26,8 +27,17 @@ export interface PackTable {
 const RECORD_MAGIC = Buffer.from("SBR1");
 const WINDOW_BYTES = 4 * 1024 * 1024;
 
-/** The entries of a pack; undefined when the pack is not there. */
+/** The entries of a pack; undefined when the pack is not there, also when it goes while it is read. */
 export const readPackTable = async (store: Store, pack: string, keyring: Keyring): Promise<PackTable | undefined> => {
+	try {
+		return await readTable(store, pack, keyring);
+	} catch (error) {
+		if (codeOf(error) === "ENOENT") return undefined;
+		throw error;
+	}
+};
+
+const readTable = async (store: Store, pack: string, keyring: Keyring): Promise<PackTable | undefined> => {
 	const name = packName(pack);
 	const size = await store.size(name);
 	if (size === undefined) return undefined;

@@ -28,6 +28,8 @@ export interface StoredPoint {
 	config: unknown;
 	files: { name: string; size: number; chunks: string[] }[];
 	facts: Record<string, unknown>;
+	/** words that retention can tell points by; absent: none */
+	tags?: string[];
 }
 
 export const encodePoint = (point: StoredPoint, keyring: Keyring): Buffer =>
@@ -52,6 +54,7 @@ export const toPoint = (stored: StoredPoint): Point => ({
 	config: stored.config,
 	files: stored.files.map(({ name, size }) => ({ name, size })),
 	facts: stored.facts,
+	tags: stored.tags ?? [],
 });
 
 /** Oldest first. */

@@ -3,6 +3,7 @@
  * rebuild that is cut short leaves at worst both.
  */
 import { Faults, interrupted } from "./check-faults.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
 import type { Progress, RebuildReport } from "./contract.js";
 import { causeOf } from "./errors.js";
 import { ENTRY_BYTES } from "./identity-table.js";
@@ -79,8 +80,10 @@ export const rebuildIndex = async (
 		options.progress?.({ done: done + 1, total: present.length, what: "packs", unit: "items" });
 	}
 	await put();
-	await index.merge();
+	// Before the merge, which takes in whatever is there.
 	for (const id of old) await store.remove(segmentName(id));
+	// A list that is damaged stops backups and prune, not this: any place of a record will do.
+	await index.merge(condemnedPacks(await readCondemned(store).catch(() => [])));
 	return { packs: present.length, records, segments: index.segments.length, faults: faults.list() };
 };
 

@@ -65,7 +65,7 @@ export class RecordReader {
 	/** Reads all; per record undefined when its target is filled, else what is wrong. Never rejects. */
 	async read(wanted: Wanted[]): Promise<(RecordFault | undefined)[]> {
 		try {
-			const found = wanted.map((one) => this.#locate(one));
+			const found = wanted.map((one) => this.locate(one.identity, one.offset, one.type));
 			const places = found.some((place) => place instanceof Promise)
 				? await Promise.all(found)
 				: (found as (Locator | null)[]);
@@ -93,7 +93,7 @@ export class RecordReader {
 	}
 
 	/** Where a record is said to be: asks memory first. */
-	#locate({ identity, offset, type }: Wanted): Locator | null | Promise<Locator | null> {
+	locate(identity: Buffer, offset: number, type: number): Locator | null | Promise<Locator | null> {
 		const known = this.index.peek(identity, offset, type);
 		if (known !== undefined) return known;
 		return this.tables.find(identity, offset, type) ?? this.index.find(identity, offset, type);
@@ -129,9 +129,9 @@ export class RecordReader {
 			code: "ECORRUPT",
 			message: `${this.store.place}: record ${name} is in no pack: run springback check`,
 		};
-		// Second round: the index may be behind the packs, or ahead of them.
-		for (let round = 0; round < 2; round++) {
-			if (round === 1) await this.index.reload();
+		// Again: the index may be behind the packs, or ahead of them; and prune may move a record while it is looked for.
+		for (let round = 0; round < 3; round++) {
+			if (round > 0) await this.index.reload();
 			for await (const place of this.index.findAll(identity, offset, type)) {
 				await this.#seals.load([place.pack]);
 				const [status] = await this.store.readRecords([this.#toRead(wanted, place)]);

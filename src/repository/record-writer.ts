@@ -5,7 +5,7 @@
 import { encodeRecord, type Lane } from "../../native/index.js";
 import type { Compression } from "./compression.js";
 import { IdentityTable } from "./identity-table.js";
-import type { Index } from "./index-set.js";
+import type { Index, Locator } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
 import { CODEC, IDENTITY_BYTES, packName, type Random, TYPE } from "./layout.js";
 import type { MapPage } from "./map-builder.js";
@@ -30,6 +30,8 @@ export interface RecordWriterOptions {
 	random: Random;
 	/** new records after which a checkpoint is due */
 	checkpointRecords: number;
+	/** packs that are about to be deleted: what is only in them counts as absent */
+	condemned: ReadonlySet<string>;
 }
 
 export class RecordWriter {
@@ -39,6 +41,7 @@ export class RecordWriter {
 	readonly keyring: Keyring;
 	readonly #compression: Compression;
 	readonly #checkpointRecords: number;
+	readonly #condemned: ReadonlySet<string>;
 	readonly #data: PackWriter;
 	readonly #meta: PackWriter;
 	readonly #table = new IdentityTable();
@@ -59,6 +62,7 @@ export class RecordWriter {
 		const { keyring, random } = options;
 		this.#checkpointRecords = options.checkpointRecords;
 		this.#compression = options.compression;
+		this.#condemned = options.condemned;
 		this.keyring = keyring;
 		this.#store = store;
 		this.#index = index;
@@ -76,7 +80,19 @@ export class RecordWriter {
 	has(identity: Buffer, offset: number, type: number): boolean | Promise<boolean> {
 		if (this.#table.find(identity, offset, type) >= 0) return true;
 		const found = this.#index.find(identity, offset, type);
-		return found instanceof Promise ? found.then((place) => place !== null) : found !== null;
+		if (found instanceof Promise) return found.then((place) => this.#stays(place, identity, offset, type));
+		return this.#stays(found, identity, offset, type);
+	}
+
+	#stays(place: Locator | null, identity: Buffer, offset: number, type: number): boolean | Promise<boolean> {
+		if (place === null) return false;
+		return !this.#condemned.has(place.pack) || this.#isElsewhere(identity, offset, type);
+	}
+
+	async #isElsewhere(identity: Buffer, offset: number, type: number): Promise<boolean> {
+		for await (const { pack } of this.#index.findAll(identity, offset, type))
+			if (!this.#condemned.has(pack)) return true;
+		return false;
 	}
 
 	/** Promises to store a record that `has` denied, so that the next one like it is a duplicate. Returns its number for `storeBlocks`. */

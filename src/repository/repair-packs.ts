@@ -23,6 +23,8 @@ export interface SalvageContext {
 	blockSize: number;
 	random: Random;
 	checkpointRecords: number;
+	/** packs that prune is about to delete: a copy in one of them does not count */
+	condemned: ReadonlySet<string>;
 	now: () => Date;
 	signal: AbortSignal | undefined;
 	/** faults of the check that came before: what is known of each pack goes into its report */

@@ -8,6 +8,7 @@ import type { PackReport } from "./check-packs.js";
 import { checkPoints } from "./check-points.js";
 import { checkSegments } from "./check-segments.js";
 import type { Compression } from "./compression.js";
+import { condemnedPacks, readCondemned } from "./condemned.js";
 import type { CheckFault, RepairOptions, RepairReport } from "./contract.js";
 import { ENTRY_BYTES, IdentityTable } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
@@ -17,7 +18,7 @@ import { readPackTable } from "./pack-reader.js";
 import { PointStore } from "./points.js";
 import { rebuildIndex } from "./rebuild.js";
 import { quarantinePacks } from "./repair-packs.js";
-import type { Store } from "./store.js";
+import type { Held, Store } from "./store.js";
 
 export interface RepairContext {
 	store: Store;
@@ -37,16 +38,16 @@ export const repairRepository = async (context: RepairContext, options: RepairOp
 	if (options.dryRun) return repair(context, options);
 	await store.prepare();
 	// No writer may find a record in a pack that is about to go, and nobody else may move packs or merge the index.
-	const held = await waitForLock(store, LOCK_BYTE.use, "exclusive", {
-		holder: "a backup, a prune or another repair",
-		doing: "repair",
-		signal: options.signal,
-	});
+	const waiting = { holder: "a backup, a prune or another repair", doing: "repair", signal: options.signal };
+	const use = await waitForLock(store, LOCK_BYTE.use, "exclusive", waiting);
+	let backups: Held | undefined;
 	try {
+		backups = await waitForLock(store, LOCK_BYTE.repair, "exclusive", waiting);
 		await store.sweep();
 		return await repair(context, options);
 	} finally {
-		held.release();
+		backups?.release();
+		use.release();
 	}
 };
 
@@ -68,7 +69,8 @@ const repair = async (context: RepairContext, options: RepairOptions): Promise<R
 	};
 	if (dryRun) return { ...done, remaining: await unhealed(context, packs, elsewhere, report.faults, options) };
 	if (!done.indexRebuilt) return done;
-	const salvage = { ...context, now: options.now ?? (() => new Date()), signal, faults: report.faults };
+	const condemned = condemnedPacks(await readCondemned(store));
+	const salvage = { ...context, condemned, now: options.now ?? (() => new Date()), signal, faults: report.faults };
 	const packDone = (n: number, total: number) => progress?.({ done: n, total, what: "damaged packs", unit: "items" });
 	const quarantined = await quarantinePacks(packs, { ...salvage, packDone });
 	await rebuildIndex(store, keyring, random, { progress, signal });
@@ -116,6 +118,8 @@ const unhealed = async (
 	const points = await new PointStore(store, keyring).list();
 	const options = { readData: false, signal };
 	await checkPoints(store, index, packs, points, blockSize, faults, options, elsewhere);
-	const stay = before.filter(({ kind }) => ["unknown-file", "bad-point", "bad-config", "bad-key"].includes(kind));
+	const stay = before.filter(({ kind }) =>
+		["unknown-file", "bad-point", "bad-config", "bad-key", "bad-hold", "bad-condemned"].includes(kind),
+	);
 	return [...stay, ...faults.list()];
 };

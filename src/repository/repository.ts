@@ -11,8 +11,13 @@ import {
 	type CheckOptions,
 	type CheckReport,
 	type DiskResult,
+	type ForgetOptions,
+	type ForgetReport,
+	type Hold,
 	type Point,
 	type Progress,
+	type PruneOptions,
+	type PruneReport,
 	type RebuildReport,
 	type RepairOptions,
 	type RepairReport,
@@ -22,14 +27,27 @@ import {
 } from "./contract.js";
 import { DiskImage } from "./disk-image.js";
 import { causeOf, codeOf, storeError } from "./errors.js";
+import { runForget } from "./forget.js";
+import { putHold, readHolds, removeHold } from "./holds.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import { CODEC, LOCK_PINS, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import {
+	CODEC,
+	LOCK_BYTE,
+	LOCK_PINS,
+	LOCK_REPOSITORY,
+	newId,
+	OBJECT_MAX_BYTES,
+	pinByte,
+	type Random,
+	TYPE,
+} from "./layout.js";
 import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
 import { presentPacks } from "./pack-inventory.js";
 import { PageStore } from "./page-store.js";
 import { PointStore, type StoredPoint, toPoint } from "./points.js";
+import { runPrune } from "./prune.js";
 import { rebuildRepository } from "./rebuild.js";
 import { RecordReader } from "./record-reader.js";
 import { repairRepository } from "./repair.js";
@@ -211,21 +229,15 @@ export class FileRepository implements Repository {
 
 	/** Backups of one Repository run one after the other; other processes run theirs at the same time. */
 	async backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }> {
-		this.#mustWrite();
-		const compression = this.#compression(request.compression ?? this.#config.compression);
-		const run = this.#backups.then(() =>
-			runBackup(request, {
-				store: this.#store,
-				index: this.#index,
-				points: this.#points,
-				keyring: this.#keyring,
-				compression,
-				blockSize: this.blockSize,
-				random: this.#random,
-				checkpointRecords: this.#checkpointRecords,
-				base: (id, disk) => this.#openMap({ id, vm: request.vm }, disk),
-			}),
-		);
+		this.#checkWritable();
+		const context = this.#context(request.compression ?? this.#config.compression);
+		const base = (id: string, disk: string) => this.#openMap({ id, vm: request.vm }, disk);
+		return this.#inTurn(() => runBackup(request, { ...context, base }));
+	}
+
+	/** Runs work that changes the index after what runs already. */
+	#inTurn<T>(work: () => Promise<T>): Promise<T> {
+		const run = this.#backups.then(work);
 		this.#backups = run.catch(() => {});
 		return run;
 	}
@@ -242,8 +254,21 @@ export class FileRepository implements Repository {
 		return compression;
 	}
 
+	#context(compression: string) {
+		return {
+			store: this.#store,
+			index: this.#index,
+			points: this.#points,
+			keyring: this.#keyring,
+			compression: this.#compression(compression),
+			blockSize: this.blockSize,
+			random: this.#random,
+			checkpointRecords: this.#checkpointRecords,
+		};
+	}
+
 	/** Throws READ_ONLY where this program may only read. */
-	#mustWrite(): void {
+	#checkWritable(): void {
 		if (this.#unknownFeatures.length === 0) return;
 		const names = this.#unknownFeatures.join(", ");
 		throw new RepositoryError(
@@ -252,33 +277,88 @@ export class FileRepository implements Repository {
 		);
 	}
 
+	async forget(options: ForgetOptions): Promise<ForgetReport> {
+		this.#checkWritable();
+		return runForget(options, { store: this.#store, points: this.#points, keyring: this.#keyring });
+	}
+
+	async prune(options: PruneOptions): Promise<PruneReport> {
+		this.#checkWritable();
+		return this.#inTurn(() => runPrune(options, this.#context(this.#config.compression)));
+	}
+
+	async holds(): Promise<Hold[]> {
+		const { holds, bad } = await readHolds(this.#store, this.#keyring);
+		if (bad.length > 0)
+			throw new RepositoryError("DAMAGED", `${this.path}/${bad[0].file} is damaged (${bad[0].why}): remove that file`);
+		return holds;
+	}
+
+	async hold(point: Point, { id, ...rest }: Omit<Hold, "point" | "id"> & { id?: string }): Promise<Hold> {
+		this.#checkWritable();
+		// Pinned meanwhile: whoever removes points looks for holds once he has the pin.
+		const pin = await this.#pin(point);
+		try {
+			await this.#stored(point);
+			const hold = { id: id ?? newId(this.#random), point: point.id, ...rest };
+			await putHold(this.#store, hold, this.#keyring);
+			return hold;
+		} catch (error) {
+			throw storeError(error, this.path, "holding a restore point");
+		} finally {
+			pin.release();
+		}
+	}
+
+	async release(hold: Hold): Promise<void> {
+		this.#checkWritable();
+		try {
+			await removeHold(this.#store, hold.id);
+		} catch (error) {
+			throw storeError(error, this.path, "releasing a restore point");
+		}
+	}
+
 	async check(options: CheckOptions): Promise<CheckReport> {
+		const lock = await this.#keepPruneOut();
 		try {
 			return (await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options)).report;
 		} catch (error) {
 			throw storeError(error, this.path, "checking");
+		} finally {
+			lock.release();
 		}
 	}
 
+	/** What is deleted under a check or repair would be reported as lost. */
+	async #keepPruneOut(): Promise<Held> {
+		let lock: Held | undefined;
+		try {
+			lock = await this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.prune, "shared");
+		} catch (error) {
+			// A read-only copy without lock files: nobody deletes from it.
+			if (["EROFS", "ENOENT"].includes(codeOf(error))) return { release: () => {} };
+			throw storeError(error, this.path, "checking");
+		}
+		if (lock !== undefined) return lock;
+		throw new RepositoryError("LOCKED", `${this.path}: prune runs: try again when it has ended`);
+	}
+
 	async repair(options: RepairOptions): Promise<RepairReport> {
-		if (!options.dryRun) this.#mustWrite();
-		const context = {
-			store: this.#store,
-			keyring: this.#keyring,
-			compression: this.#compression(this.#config.compression),
-			blockSize: this.blockSize,
-			random: this.#random,
-			checkpointRecords: this.#checkpointRecords,
-		};
+		if (!options.dryRun) this.#checkWritable();
+		const context = this.#context(this.#config.compression);
+		const lock = await this.#keepPruneOut();
 		try {
 			return await repairRepository(context, options);
 		} catch (error) {
 			throw storeError(error, this.path, "repairing");
+		} finally {
+			lock.release();
 		}
 	}
 
 	async rebuild(options: { progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<RebuildReport> {
-		this.#mustWrite();
+		this.#checkWritable();
 		try {
 			return await rebuildRepository(this.#store, this.#keyring, this.#random, options);
 		} catch (error) {

@@ -55,6 +55,8 @@ export interface Store {
 	list(folder: string): Promise<string[]>;
 	/** Bytes of a file, or undefined when it is not there. */
 	size(name: string): Promise<number | undefined>;
+	/** When a file was last written, ms since 1970 by the store's clock; undefined when it is not there. */
+	modified(name: string): Promise<number | undefined>;
 	/** Up to `length` bytes from `position`; fewer only at the end of the file. */
 	read(name: string, position: number, length: number): Promise<Buffer>;
 	/** Reads, verifies and decodes records; one status per read, in order. Never rejects for a bad record. */
@@ -65,9 +67,11 @@ export interface Store {
 	move(from: string, to: string): Promise<void>;
 	/** Makes folders and lock files that a copy of a repository may lack. */
 	prepare(): Promise<void>;
-	/** Tries to lock one byte of a lock file; undefined when another holder has it. */
+	/** Tries to lock one byte of a lock file, which is made if need be; undefined when another holder has it. */
 	lock(name: string, byte: number, kind: "shared" | "exclusive"): Promise<Held | undefined>;
-	/** Removes temporary files of writers that are gone. */
+	/** Tries to lock byte 0 of a lock file exclusively; undefined when another holder has it or there is no such file. */
+	lockExisting(name: string): Promise<Held | undefined>;
+	/** Removes temporary files of writers that are gone, and locks of writers and backups that are. */
 	sweep(): Promise<void>;
 	/** Waits for what is in flight and lets go of threads and descriptors. */
 	close(): Promise<void>;

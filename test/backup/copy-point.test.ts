@@ -52,11 +52,16 @@ t.test("a chain of points, with configuration and files, into another block size
 		versions.push(Buffer.from(disk));
 		writeFileSync(path("disk.raw"), disk);
 		const now = () => new Date(Date.UTC(2026, 0, 1 + n));
-		await backup(a, { vm: "vm", disks: [path("disk.raw"), `data=${path("data.raw")}`], now });
+		await backup(a, { vm: "vm", disks: [path("disk.raw"), `data=${path("data.raw")}`], tags: [`n${n}`], now });
 	}
 	const points = await a.points("vm");
 	const reports = [];
 	for (const point of points) reports.push(await copyPoint(a, b, point));
+	t.same(
+		(await b.points("vm")).map(({ tags }) => tags),
+		[["n0"], ["n1"], ["n2"]],
+		"with their tags",
+	);
 	t.same(
 		reports.map(({ disks }) => disks.map(({ read }) => read)),
 		[

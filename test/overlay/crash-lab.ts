@@ -13,7 +13,7 @@ import type { Model } from "./model.js";
 
 const SECTOR = 512;
 
-class ShadowFile {
+export class ShadowFile {
 	/** what the kernel has */
 	kernel: Buffer;
 	/** what the disk certainly has */

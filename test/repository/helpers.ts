@@ -1,6 +1,6 @@
 /** Deterministic images, randomness and repositories for the tests of this room. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -122,6 +122,14 @@ export const childEnvironment: NodeJS.ProcessEnv = { ...process.env, NODE_OPTION
 /** A folder that is removed after the test. */
 export const folder = (t: Test): string => {
 	const path = mkdtempSync(join(tmpdir(), "springback-repository-"));
+	t.teardown(() => rmSync(path, { recursive: true, force: true }));
+	return path;
+};
+
+/** The same in memory, where there is such a place: for tests in which no power is lost but in play. */
+export const memoryFolder = (t: Test): string => {
+	const memory = "/dev/shm";
+	const path = mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), "springback-repository-"));
 	t.teardown(() => rmSync(path, { recursive: true, force: true }));
 	return path;
 };

@@ -1,11 +1,12 @@
 /** Index segments: look-ups against a plain map, the filter, merging, many backups. */
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { FileStore } from "../../src/repository/file-store.js";
 import { ENTRY_BYTES, IdentityTable, writeEntry } from "../../src/repository/identity-table.js";
 import { Index } from "../../src/repository/index-set.js";
 import { Keyring } from "../../src/repository/keyring.js";
+import { packName } from "../../src/repository/layout.js";
 import { BLOCK, Dice, fresh, MemoryImage, randomFrom, readAll, request } from "./helpers.js";
 
 t.test("table: finds what was added, through growth", async (t) => {
@@ -40,10 +41,13 @@ t.test("segments: every entry is found, absent ones mostly without I/O, merging 
 			}
 			writeEntry(entries, n * ENTRY_BYTES, identity, n % 2, n * 100, 90, 1, BLOCK);
 		}
-		await index.put(entries, count, [
-			{ id: `${segment}`.padEnd(32, "a"), size: 1 },
-			{ id: `${segment}`.padEnd(32, "b"), size: 1 },
-		]);
+		const packs = ["a", "b"].map((letter) => ({ id: `${segment}`.padEnd(32, letter), size: 1 }));
+		for (const { id } of packs) {
+			// A merge drops entries of packs that are not there.
+			mkdirSync(join(path, "packs", id.slice(0, 2)));
+			writeFileSync(join(path, packName(id)), "");
+		}
+		await index.put(entries, count, packs);
 	}
 	const verify = async (what: string) => {
 		let wrong = 0;
@@ -56,7 +60,7 @@ t.test("segments: every entry is found, absent ones mostly without I/O, merging 
 	};
 	await verify("five segments");
 	t.ok(index.find(all[9], 0, 1) instanceof Promise === false, "in memory by now");
-	await index.merge();
+	await index.merge(new Set());
 	t.equal(index.segments.length, 1);
 	t.equal(index.segments[0].trailer.entries, all.length, "duplicates are dropped");
 	t.equal(readdirSync(join(path, "index")).length, 1);

@@ -1,6 +1,6 @@
 /** springback backup */
 import { backup } from "../../backup/index.js";
-import { checkVmName } from "../../repository/index.js";
+import { checkTag, checkVmName } from "../../repository/index.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { openNamed } from "../keys.js";
@@ -9,7 +9,7 @@ import { compressionOption, positionals, size, text, texts } from "../values.js"
 
 const command: Command = {
 	summary: "makes a restore point of a VM from disk images or NBD exports",
-	help: `springback backup VM --disk [NAME=]SRC… [--config FILE] [--since POINT --changes [DISK=]FILE…]
+	help: `springback backup VM --disk [NAME=]SRC… [--config FILE] [--since POINT --changes [DISK=]FILE…] [--tag TAG]…
   Stores one restore point; only blocks that the repository does not have yet are written.
   --disk SRC     raw, qcow2 or vmdk file (by extension, or raw:PATH, qcow2:PATH, vmdk:PATH), nbd://… or
                  nbd+unix:///…; repeat for each disk, in order; names are disk0, disk1, … unless given
@@ -19,6 +19,7 @@ const command: Command = {
                  POINT; DISK=FILE, or in the order of the disks. What is missing in it is missing in the backup.
   --read-limit N read no faster than N bytes a second, all disks together (50m)
   --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
+  --tag TAG      a word that "forget --tag" can tell the point by; may be repeated
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
 	options: {
 		disk: { type: "string", multiple: true },
@@ -27,11 +28,13 @@ const command: Command = {
 		changes: { type: "string", multiple: true },
 		"read-limit": { type: "string" },
 		compression: { type: "string" },
+		tag: { type: "string", multiple: true },
 	},
 	async run(context) {
 		const [vm] = positionals(context, ["VM"]);
 		const disks = texts(context, "disk");
-		refuseVmName(vm);
+		const tags = texts(context, "tag");
+		refuseNames(vm, tags);
 		const compression = compressionOption(context);
 		const repository = await openNamed(context);
 		const bar = context.out.progress("backup");
@@ -44,6 +47,7 @@ const command: Command = {
 				changes: texts(context, "changes"),
 				readLimit: readLimit(context),
 				compression,
+				tags,
 				progress: (p) => bar.update(p),
 				signal: context.signal,
 			});
@@ -66,9 +70,10 @@ const command: Command = {
 export default command;
 
 /** Before anything is opened: a name that cannot be is a wrong argument. */
-function refuseVmName(vm: string): void {
+function refuseNames(vm: string, tags: string[]): void {
 	try {
 		checkVmName(vm);
+		for (const tag of tags) checkTag(tag);
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}

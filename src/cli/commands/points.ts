@@ -1,6 +1,7 @@
 /** springback points */
+import { holdText } from "../../repository/index.js";
 import type { Command } from "../command.js";
-import { EXIT } from "../exit.js";
+import { EXIT, errorLine } from "../exit.js";
 import { openNamed } from "../keys.js";
 import { bytes, localTime, table } from "../output.js";
 import { positionals } from "../values.js";
@@ -15,7 +16,11 @@ const command: Command = {
 		const repository = await openNamed(context);
 		try {
 			const points = await repository.points(vm);
-			const document = points.map(({ id, vm, time, disks, consistency, size_new, parent }) => ({
+			const holds = await repository.holds().catch((error) => {
+				context.out.say(errorLine(error));
+				return [];
+			});
+			const document = points.map(({ id, vm, time, disks, consistency, size_new, parent, tags }) => ({
 				id,
 				vm,
 				time,
@@ -23,6 +28,8 @@ const command: Command = {
 				consistency,
 				size_new,
 				parent,
+				tags,
+				holds: holds.filter(({ point }) => point === id).map(holdText),
 			}));
 			const rows = document.map((p) => [
 				p.id.slice(0, 8),
@@ -32,10 +39,13 @@ const command: Command = {
 				bytes(p.disks.reduce((sum, disk) => sum + disk.size, 0)),
 				bytes(p.size_new),
 				p.consistency,
+				[...p.tags, ...p.holds].join(", "),
 			]);
 			context.out.result(
 				document,
-				rows.length ? table(["POINT", "VM", "TIME", "DISKS", "SIZE", "NEW", "CONSISTENCY"], rows) : "no restore points",
+				rows.length
+					? table(["POINT", "VM", "TIME", "DISKS", "SIZE", "NEW", "CONSISTENCY", ""], rows)
+					: "no restore points",
 			);
 			return EXIT.ok;
 		} finally {
