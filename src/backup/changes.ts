@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { type ChangedSince, type Repository, RepositoryError } from "../repository/contract.js";
 import { reason, SourceError } from "./errors.js";
+import { splitDiskName } from "./source-spec.js";
 
 /** Extents by disk name, of the point `since`. Throws SourceError USAGE or SOURCE. */
 export async function readChanges(
@@ -22,8 +23,8 @@ export async function readChanges(
 	if (point.vm !== vm)
 		throw new SourceError("USAGE", `--since ${since}: that is a restore point of ${point.vm}, not of ${vm}`);
 	for (const [n, text] of files.entries()) {
-		const named = /^([A-Za-z0-9._-]+)=(.+)$/s.exec(text);
-		const disk = named?.[1] ?? disks[n];
+		const { disk: named, rest: path } = splitDiskName(text);
+		const disk = named ?? disks[n];
 		if (disk === undefined || !disks.includes(disk))
 			throw new SourceError(
 				"USAGE",
@@ -35,7 +36,7 @@ export async function readChanges(
 				"UNKNOWN_POINT",
 				`restore point ${point.id.slice(0, 8)} of ${vm} has no disk ${disk}: back it up without --changes`,
 			);
-		changes.set(disk, { since: point.id, extents: readExtents(named?.[2] ?? text) });
+		changes.set(disk, { since: point.id, extents: readExtents(path) });
 	}
 	return changes;
 }

@@ -34,10 +34,15 @@ export function parseSources(texts: readonly string[]): SourceSpec[] {
 	return specs;
 }
 
-function parseSource(text: string, index: number): SourceSpec {
+/** `[NAME=]REST`, as options that belong to a disk are written. */
+export function splitDiskName(text: string): { disk: string | undefined; rest: string } {
 	const named = /^([A-Za-z0-9._-]+)=(.+)$/s.exec(text);
-	const name = named?.[1] ?? `disk${index}`;
-	const source = named?.[2] ?? text;
+	return { disk: named?.[1], rest: named?.[2] ?? text };
+}
+
+function parseSource(text: string, index: number): SourceSpec {
+	const { disk, rest: source } = splitDiskName(text);
+	const name = disk ?? `disk${index}`;
 	if (source === "" || source.includes("\0")) throw new SourceError("USAGE", `--disk "${text}": no path or URI`);
 	if (isNbdUri(source)) return { name, kind: "nbd", uri: source };
 	const prefix = /^([a-z][a-z0-9+.-]*):(.+)$/s.exec(source);
