@@ -2,31 +2,23 @@
 import { availableParallelism } from "node:os";
 import { createLane } from "../../native/index.js";
 import { enrolBackup } from "./backup-locks.js";
-import type { Compression } from "./compression.js";
 import { condemnedPacks, readCondemned } from "./condemned.js";
 import { type BackupRequest, type DiskResult, type Point, RepositoryError } from "./contract.js";
 import { backupDisk, Ring } from "./disk-backup.js";
 import { storeError } from "./errors.js";
 import type { Index } from "./index-set.js";
-import type { Keyring } from "./keyring.js";
-import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName, type Random } from "./layout.js";
+import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName } from "./layout.js";
 import { waitForLock } from "./locks.js";
 import type { MapReader } from "./map-reader.js";
 import { checkDiskNames, checkTag, checkVmName } from "./names.js";
 import { encodePoint, type PointStore, type StoredPoint, toPoint } from "./points.js";
 import { RecordWriter } from "./record-writer.js";
 import type { Held, Store } from "./store.js";
+import type { WriteContext } from "./write-context.js";
 
-export interface BackupContext {
-	store: Store;
+export interface BackupContext extends WriteContext {
 	index: Index;
 	points: PointStore;
-	keyring: Keyring;
-	compression: Compression;
-	blockSize: number;
-	random: Random;
-	/** new records between two checkpoints */
-	checkpointRecords: number;
 	/** A disk's map in an older point, pinned until `release`. */
 	base(point: string, disk: string): Promise<{ map: MapReader; release(): void }>;
 }

@@ -5,13 +5,11 @@
 import { availableParallelism } from "node:os";
 import { createLane } from "../../native/index.js";
 import { runningBackups, startOfBackups } from "./backup-locks.js";
-import type { Compression } from "./compression.js";
 import { type Condemned, condemnedPacks, putCondemned, readCondemned, removeCondemned } from "./condemned.js";
 import { type PruneOptions, type PruneReport, RepositoryError } from "./contract.js";
 import { storeError } from "./errors.js";
 import { Index } from "./index-set.js";
-import type { Keyring } from "./keyring.js";
-import { LOCK_BYTE, LOCK_REPOSITORY, packName, type Random } from "./layout.js";
+import { LOCK_BYTE, LOCK_REPOSITORY, packName } from "./layout.js";
 import { Marker } from "./marker.js";
 import { presentPacks } from "./pack-inventory.js";
 import { PackSeals } from "./pack-seals.js";
@@ -21,17 +19,11 @@ import { rewritePacks } from "./prune-rewrite.js";
 import { settlePack } from "./prune-settle.js";
 import { RecordReader } from "./record-reader.js";
 import type { Held, Store } from "./store.js";
+import type { WriteContext } from "./write-context.js";
 
-export interface PruneContext {
-	store: Store;
+export interface PruneContext extends WriteContext {
 	index: Index;
 	points: PointStore;
-	keyring: Keyring;
-	/** of what is copied; the repository's */
-	compression: Compression;
-	blockSize: number;
-	random: Random;
-	checkpointRecords: number;
 }
 
 /** Share of all record bytes that a run copies at most, unless told otherwise; and that many bytes it may always copy. */

@@ -3,26 +3,18 @@ import { availableParallelism } from "node:os";
 import { createLane, type Lane } from "../../native/index.js";
 import { interrupted } from "./check-faults.js";
 import type { PackReport } from "./check-packs.js";
-import type { Compression } from "./compression.js";
 import type { CheckFault, QuarantinedPack } from "./contract.js";
 import { codeOf } from "./errors.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import { IDENTITY_BYTES, packName, type Random, TYPE } from "./layout.js";
+import { IDENTITY_BYTES, packName, TYPE } from "./layout.js";
 import { type PackTable, readPackTable } from "./pack-reader.js";
 import { moveAside } from "./quarantine.js";
 import { RecordVerifier, type Verified } from "./record-verifier.js";
 import { RecordWriter } from "./record-writer.js";
-import type { Store } from "./store.js";
+import type { WriteContext } from "./write-context.js";
 
-export interface SalvageContext {
-	store: Store;
-	keyring: Keyring;
-	/** of data blocks that are stored again */
-	compression: Compression;
-	blockSize: number;
-	random: Random;
-	checkpointRecords: number;
+export interface SalvageContext extends WriteContext {
 	/** packs that prune is about to delete: a copy in one of them does not count */
 	condemned: ReadonlySet<string>;
 	now: () => Date;

@@ -7,28 +7,19 @@ import { Faults } from "./check-faults.js";
 import type { PackReport } from "./check-packs.js";
 import { checkPoints } from "./check-points.js";
 import { checkSegments } from "./check-segments.js";
-import type { Compression } from "./compression.js";
 import { condemnedPacks, readCondemned } from "./condemned.js";
 import type { CheckFault, RepairOptions, RepairReport } from "./contract.js";
 import { ENTRY_BYTES, IdentityTable } from "./identity-table.js";
-import type { Keyring } from "./keyring.js";
-import { LOCK_BYTE, packName, type Random } from "./layout.js";
+import { LOCK_BYTE, packName } from "./layout.js";
 import { waitForLock } from "./locks.js";
 import { readPackTable } from "./pack-reader.js";
 import { PointStore } from "./points.js";
 import { rebuildIndex } from "./rebuild.js";
 import { quarantinePacks } from "./repair-packs.js";
-import type { Held, Store } from "./store.js";
+import type { Held } from "./store.js";
+import type { WriteContext } from "./write-context.js";
 
-export interface RepairContext {
-	store: Store;
-	keyring: Keyring;
-	/** of data blocks that are stored again */
-	compression: Compression;
-	blockSize: number;
-	random: Random;
-	checkpointRecords: number;
-}
+export type RepairContext = WriteContext;
 
 /** Faults of the index: segments that are bad, or that name packs which are not there. */
 const INDEX_FAULTS = new Set(["bad-index", "missing-pack"]);

@@ -6,18 +6,11 @@
  *
  * What a reader needs is promised, not returned: the disk may hang, and a mount process serves others meanwhile.
  */
-import type { RecordStatus } from "../../native/index.js";
+import type { RecordRead, RecordStatus } from "../../native/index.js";
 
 /** One record to fetch, verify and decode into `target`; sizes and positions in bytes. */
-export interface StoreRead {
+export interface StoreRead extends Omit<RecordRead, "fd" | "seal"> {
 	file: string;
-	position: number;
-	length: number;
-	identity: Uint8Array;
-	type: number;
-	rawLength: number;
-	target: Uint8Array;
-	targetOffset: number;
 	/** what the record is encrypted with, as native RecordRead has it: PackSeals.of(pack); undefined in a plain repository */
 	seal: Uint8Array | undefined;
 }
