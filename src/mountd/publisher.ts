@@ -180,6 +180,7 @@ export class Publisher {
 					uid: params.ownerUid,
 					gid: 0,
 					now: nowNs,
+					memory: this.serving.memory,
 				});
 				try {
 					const stored = { directory, record: newRecord(name, uuid, number) };

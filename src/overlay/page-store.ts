@@ -6,6 +6,7 @@ import { type Lane, sys, xxh3 } from "../../native/index.js";
 import { allocate } from "./allocate.js";
 import { corrupt, isNoSpace } from "./errors.js";
 import { alignUp, FIRST_PAGE, PAGE } from "./geometry.js";
+import type { IndexPages, OverlayMemory } from "./memory.js";
 import { Page, type PageRef } from "./page.js";
 import type { Readers } from "./readers.js";
 
@@ -14,7 +15,7 @@ export const PAGES_PER_MAP = PAGE * 8;
 const GROWTH = 256;
 const FLUSH_AT = 256;
 
-export class PageStore {
+export class PageStore implements IndexPages {
 	/** pages in the file, free ones included */
 	total = FIRST_PAGE;
 	/** 1: may not be written. Includes what snapshots and running reads still look at. */
@@ -36,9 +37,30 @@ export class PageStore {
 		readonly writeLane: Lane,
 		readonly readLane: Lane,
 		readonly readers: Readers,
-		/** pages */
-		readonly cacheSize: number,
-	) {}
+		readonly memory: OverlayMemory,
+	) {
+		memory.add(this);
+	}
+
+	/** Pages in memory that are also in the file. */
+	get held(): number {
+		return this.#cache.size;
+	}
+
+	/** The page that has waited longest and was not used meanwhile goes. */
+	evict(): void {
+		for (const [number, page] of this.#cache) {
+			this.#cache.delete(number);
+			if (!page.hot) return;
+			page.hot = false;
+			this.#cache.set(number, page);
+		}
+	}
+
+	/** The session is closed. */
+	close(): void {
+		this.memory.remove(this);
+	}
 
 	/** The page, when it is in memory. */
 	cached(page: number): Page | undefined {
@@ -89,14 +111,7 @@ export class PageStore {
 
 	#keep(number: number, page: Page): void {
 		this.#cache.set(number, page);
-		for (const [old, candidate] of this.#cache) {
-			if (this.#cache.size <= this.cacheSize) break;
-			this.#cache.delete(old);
-			if (candidate.hot && old !== number) {
-				candidate.hot = false;
-				this.#cache.set(old, candidate);
-			}
-		}
+		this.memory.settle();
 	}
 
 	/** Gives new content a free place. */
