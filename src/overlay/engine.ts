@@ -113,6 +113,8 @@ export class Engine {
 			onBatch: () => this.#afterBatch(),
 			onPlanUsed: () => this.checkpointer.start(),
 			onCrowded: () => (this.state.delta.count > 4 * DELTA_LIMIT ? this.checkpointer.start() : undefined),
+			allowance: () => this.compaction.allowance,
+			onSpent: (spent) => this.compaction.spend(spent),
 			onRefused: () => this.#reclaim(),
 			onFailure: () => this.onFailure(),
 			onWritten: (position, parts) => cache.keep(position, parts),
@@ -133,7 +135,7 @@ export class Engine {
 			root,
 			number,
 			maps,
-			() => this.compaction.start(),
+			() => this.compaction.checkpointed(),
 		);
 		this.compaction = new Compaction(
 			this.#options.session.secret,
