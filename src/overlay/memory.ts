@@ -4,6 +4,7 @@
  */
 import { PagePool } from "./data-cache.js";
 import { PAGE } from "./geometry.js";
+import { PageMemory } from "./page.js";
 
 /** A session's index pages in memory. */
 export interface IndexPages {
@@ -19,6 +20,8 @@ export class OverlayMemory {
 	/** index pages in all */
 	readonly #indexPages: number;
 	readonly #stores = new Set<IndexPages>();
+	/** room of pages that are no more */
+	#spare: PageMemory[] = [];
 
 	/** Bytes of log pages and of index pages. */
 	constructor(contentBytes: number, indexBytes: number) {
@@ -32,6 +35,17 @@ export class OverlayMemory {
 
 	remove(store: IndexPages): void {
 		this.#stores.delete(store);
+	}
+
+	/** Room for a page, with whatever was there. */
+	page(): PageMemory {
+		return this.#spare.pop() ?? new PageMemory();
+	}
+
+	/** Room that nobody looks at any more. As much is kept as one checkpoint may want. */
+	giveBack(rooms: PageMemory[]): void {
+		this.#spare.push(...rooms);
+		if (this.#spare.length > this.#indexPages) this.#spare.length = this.#indexPages;
 	}
 
 	/** Makes room after a page was added: the session that holds most gives one up. */
