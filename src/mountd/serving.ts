@@ -28,7 +28,7 @@ const RESUME_PATIENCE_MS = 3000;
 const USE_PATIENCE_MS = 3000;
 
 /** How long the end of the process waits for repositories to let go. */
-const SHUTDOWN_PATIENCE_MS = 5000;
+export const SHUTDOWN_PATIENCE_MS = 5000;
 
 export interface ServingOptions {
 	store: SessionStore;
