@@ -1,24 +1,13 @@
 /**
- * Compaction: segments in which little is still alive are emptied by appending what lives. Their batches tell what
- * they hold; the index tells what of it still counts.
+ * Compaction: segments in which little is still alive are emptied by appending what lives. While it is behind, clients
+ * write only as fast as it makes room.
  */
-import { type Lane, xxh3 } from "../../native/index.js";
-import {
-	BATCH_HEADER,
-	BatchBuilder,
-	type BatchIdentity,
-	metaOf,
-	parseMeta,
-	payloadOf,
-	peekBatch,
-	seedOf,
-} from "./batch.js";
+import { BatchBuilder, metaOf, payloadOf } from "./batch.js";
 import type { Checkpointer } from "./checkpoint.js";
-import { batchPayload } from "./geometry.js";
 import type { Log } from "./log.js";
-import { type Content, MOVE, WRITE } from "./operations.js";
-import type { ContentReader, View } from "./reader.js";
-import type { Run } from "./runs.js";
+import { type Content, MOVE } from "./operations.js";
+import type { View } from "./reader.js";
+import type { Piece, Salvage } from "./salvage.js";
 import type { Transaction } from "./transaction.js";
 
 /** Compaction begins when the log uses so many times what lives, and so many segments more. */
@@ -31,31 +20,6 @@ const FAR_BEHIND = 1.5;
 const DENSE = 0.8;
 /** What clients may write before the room for it is made, of a segment: while one is looked through, none is made. */
 const AHEAD = 0.5;
-/** Pieces moved with one batch, and the longest stretch of a segment that they come from, bytes. */
-const MOVE_PIECES = 128;
-const MOVE_SPAN = 2 * 1024 * 1024;
-/** Read at a time while looking for batches, bytes. */
-const WINDOW = 256 * 1024;
-
-/** A living part of an operation's content, with its position. */
-interface Living {
-	op: Content;
-	run: Run;
-	/** of the operation's payload checksum */
-	seed: bigint;
-}
-
-interface Piece extends Living {
-	data: Buffer;
-}
-
-/** What one batch moves: in the order of the log, near each other. */
-interface Move {
-	living: Living[];
-	meta: number;
-	payload: number;
-}
-
 export class Compaction {
 	#running: Promise<void> | undefined;
 	/** segment → live bytes when it was found dense or unreadable */
@@ -66,14 +30,13 @@ export class Compaction {
 	#credit = 0;
 	/** clients may have to wait for room */
 	#pacing = false;
+	/** the segment that is being emptied */
+	#victim: number | undefined;
 	stopping = false;
 
 	constructor(
-		readonly secret: bigint,
-		readonly fd: number,
-		readonly lane: Lane,
 		readonly log: Log,
-		readonly reader: ContentReader,
+		readonly salvage: Salvage,
 		readonly checkpointer: Checkpointer,
 		readonly viewOf: (id: number) => View | undefined,
 	) {}
@@ -81,6 +44,8 @@ export class Compaction {
 	/** The log writes a segment anew. */
 	entered(segment: number): void {
 		this.#left.delete(segment);
+		// All that lived in it has died meanwhile, and what is read of it now is something else.
+		if (segment === this.#victim) this.#victim = undefined;
 	}
 
 	get running(): Promise<void> | undefined {
@@ -134,11 +99,12 @@ export class Compaction {
 	/** Checkpoints, which make the room real, go on beside it: what is moved fills the log as writes do. */
 	async #run(): Promise<void> {
 		while (!this.stopping && !this.log.failure) {
-			const victim = this.#beyond(RATIO) ? this.#victim() : undefined;
-			if (victim !== undefined) {
+			this.#victim = this.#beyond(RATIO) ? this.#choose() : undefined;
+			if (this.#victim !== undefined) {
 				this.#pacing = true;
-				const number = this.checkpointer.number + 2;
-				if (await this.#empty(victim)) this.#emptied.set(victim, number);
+				const victim = this.#victim;
+				// A checkpoint that has begun already knows nothing of what was moved.
+				if (await this.#empty(victim)) this.#emptied.set(victim, this.checkpointer.number + 2);
 				continue;
 			}
 			this.#pace(false);
@@ -163,7 +129,7 @@ export class Compaction {
 	}
 
 	/** The segment with the least alive; not in the plan, and none that newer changes refer to. */
-	#victim(): number | undefined {
+	#choose(): number | undefined {
 		const { segments, state } = this.log;
 		const planned = new Set(segments.plan);
 		let best: number | undefined;
@@ -180,31 +146,28 @@ export class Compaction {
 
 	/** Appends what lives in a segment; false when that would gain nothing. */
 	async #empty(segment: number): Promise<boolean> {
+		const { salvage } = this;
 		const { segments } = this.log;
 		const live = segments.live.get(segment) ?? 0;
-		const found: Living[] = [];
-		for (const { at, ops, seed } of await this.#batches(segment)) {
-			for (const op of ops) {
-				for (const run of await this.#living(op, at + op.payload)) found.push({ op, run, seed });
-			}
-		}
-		// Content among the operations lies before content behind them, whatever their order.
-		const moves = this.#moves(found.sort((x, y) => x.run.position - y.run.position));
+		const moves = await salvage.moves(segment);
 		const again = moves.reduce((sum, { meta, payload }) => sum + BatchBuilder.sizeOf(meta, payload), 0);
 		if (again > segments.bytes * DENSE) {
 			this.#left.set(segment, live);
+			// No room comes from it: clients do not pay for the search.
+			this.#credit = Math.max(this.#credit, 0);
+			this.log.resume();
 			return false;
 		}
 		let writing: Promise<void> | undefined;
-		for (const { living, meta, payload } of moves) {
+		for (const move of moves) {
 			// The next stretch is read while the log takes the last.
-			const pieces = await this.#pieces(living);
+			const pieces = await salvage.pieces(move);
 			await writing;
-			if (this.stopping || this.log.failure) return false;
-			writing = pieces.length > 0 ? this.#move(pieces) : undefined;
+			if (this.stopping || this.log.failure || this.#victim !== segment) return false;
+			writing = pieces.length > 0 ? this.#move(segment, pieces) : undefined;
 			// Whoever awaits it next is told; meanwhile a failure is nobody's surprise.
 			writing?.catch(() => undefined);
-			this.#earn(meta + payload, again);
+			this.#earn(move.meta + move.payload, again);
 		}
 		await writing;
 		// If something stayed behind, it is tried again only when its live bytes have changed.
@@ -212,103 +175,7 @@ export class Compaction {
 		return true;
 	}
 
-	/** Divides what lives into batches as they will be written, so that what they take is known before. */
-	#moves(found: Living[]): Move[] {
-		const limit = batchPayload(this.log.segments.bytes) / 2;
-		const moves: Move[] = [];
-		for (const one of found) {
-			const length = one.run.end - one.run.start;
-			const meta = metaOf(one.op, length);
-			const payload = payloadOf(length);
-			let move = moves.at(-1);
-			const full = (m: Move): boolean =>
-				m.living.length === MOVE_PIECES ||
-				m.meta + m.payload + meta + payload > limit ||
-				one.run.position + length - m.living[0].run.position > MOVE_SPAN;
-			if (!move || full(move)) {
-				move = { living: [], meta: 0, payload: 0 };
-				moves.push(move);
-			}
-			move.living.push(one);
-			move.meta += meta;
-			move.payload += payload;
-		}
-		return moves;
-	}
-
-	/** What a segment's batches say it holds, payload checksums apart. */
-	async #batches(segment: number): Promise<{ at: number; ops: Content[]; seed: bigint }[]> {
-		const { bytes } = this.log.segments;
-		const out: { at: number; ops: Content[]; seed: bigint }[] = [];
-		const start = segment * bytes;
-		let sequence: number | undefined;
-		let window: Buffer = Buffer.alloc(0);
-		let windowAt = 0;
-		/** Bytes of the segment; fewer than asked for at the end of the file. */
-		const part = async (at: number, length: number): Promise<Buffer> => {
-			if (at < windowAt || at + length > windowAt + window.length) {
-				window = await this.#pread(start + at, Math.min(bytes - at, Math.max(WINDOW, length)));
-				windowAt = at;
-			}
-			return window.subarray(at - windowAt, at - windowAt + length);
-		};
-		for (let at = 0; at + BATCH_HEADER <= bytes; ) {
-			const info = peekBatch(await part(at, BATCH_HEADER));
-			if (!info || info.metaLength > bytes - at || (sequence !== undefined && info.sequence !== sequence)) break;
-			const meta = await part(at, info.metaLength);
-			const identity: BatchIdentity = { seed: seedOf(this.secret, info.generation), generation: info.generation };
-			const operations = parseMeta(meta, info, identity);
-			if (!operations) break;
-			const ops = operations.filter((op): op is Content => op.type === WRITE || op.type === MOVE);
-			out.push({ at: start + at, ops, seed: identity.seed });
-			sequence = info.sequence + 1;
-			at += info.length;
-		}
-		return out;
-	}
-
-	/** Parts of an operation's content that are still read from its payload at `position`. */
-	async #living(op: Content, position: number): Promise<Run[]> {
-		for (;;) {
-			const view = this.viewOf(op.id);
-			if (!view) return [];
-			const runs = this.reader.resolve(view, op.offset, op.offset + op.length);
-			if (!Array.isArray(runs)) {
-				await this.reader.store.load(runs);
-				continue;
-			}
-			return runs.filter((run) => run.position === position + (run.start - op.offset));
-		}
-	}
-
-	async #pread(position: number, length: number): Promise<Buffer> {
-		const leave = this.reader.store.readers.enter();
-		try {
-			const target = Buffer.allocUnsafe(length);
-			const got = await this.lane.pread(this.fd, target, position);
-			return target.subarray(0, got);
-		} finally {
-			leave();
-		}
-	}
-
-	/** The living bytes, read in one go, each verified as far as it is a whole payload. */
-	async #pieces(living: Living[]): Promise<Piece[]> {
-		const from = living[0].run.position;
-		const last = living[living.length - 1].run;
-		const bytes = await this.#pread(from, last.position + (last.end - last.start) - from);
-		const pieces: Piece[] = [];
-		for (const one of living) {
-			const { op, run, seed } = one;
-			const data = bytes.subarray(run.position - from, run.position - from + (run.end - run.start));
-			if (data.length < run.end - run.start) continue;
-			if (data.length === op.length && xxh3(data, seed) !== op.checksum) continue;
-			pieces.push({ ...one, data });
-		}
-		return pieces;
-	}
-
-	async #move(pieces: Piece[]): Promise<void> {
+	async #move(segment: number, pieces: Piece[]): Promise<void> {
 		const ops = pieces.map(
 			({ op, run }): Content => ({
 				type: MOVE,
@@ -328,6 +195,7 @@ export class Compaction {
 			privileged: true,
 			first: true,
 			apply: (tx) => {
+				if (this.#victim !== segment) return;
 				for (const [i, piece] of pieces.entries()) this.#moveOne(tx, piece, ops[i]);
 			},
 		});
@@ -337,7 +205,7 @@ export class Compaction {
 	#moveOne(tx: Transaction, { run, data }: Piece, op: Content): void {
 		const view = this.viewOf(op.id);
 		if (!view) return;
-		const now = this.reader.resolve(view, run.start, run.end);
+		const now = this.salvage.reader.resolve(view, run.start, run.end);
 		if (!Array.isArray(now) || now.length !== 1 || now[0].position !== run.position) return;
 		tx.content(op, data);
 	}

@@ -18,6 +18,7 @@ import { PageStore } from "./page-store.js";
 import { ContentReader, type View } from "./reader.js";
 import { Readers } from "./readers.js";
 import { Reserve } from "./reserve.js";
+import { Salvage } from "./salvage.js";
 import { Segments } from "./segments.js";
 import type { SessionFile } from "./session-file.js";
 import { State } from "./state.js";
@@ -137,18 +138,13 @@ export class Engine {
 			maps,
 			() => this.compaction.checkpointed(),
 		);
-		this.compaction = new Compaction(
-			this.#options.session.secret,
-			this.logFd,
-			this.#lanes.read,
-			this.log,
-			this.reader,
-			this.checkpointer,
-			(id) => {
-				const node = this.state.nodes.get(id);
-				return node && this.viewOfNode(node);
-			},
-		);
+		const viewOf = (id: number): View | undefined => {
+			const node = this.state.nodes.get(id);
+			return node && this.viewOfNode(node);
+		};
+		const { secret } = this.#options.session;
+		const salvage = new Salvage(secret, this.logFd, this.#lanes.read, bytes, this.reader, viewOf);
+		this.compaction = new Compaction(this.log, salvage, this.checkpointer, viewOf);
 	}
 
 	viewOfNode(node: Node): View {
