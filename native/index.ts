@@ -191,6 +191,11 @@ export interface FaultRule {
 	error?: string;
 	/** acts on writes only: write this many bytes, then fail with `error` (or, without one, kill the process) */
 	short?: number;
+	/**
+	 * acts on writes only, which succeed: `error` is what the next sync says, once to each descriptor that is open by
+	 * then, as Linux does when a page cannot be written back
+	 */
+	late?: boolean;
 	/** ms to sleep before the call */
 	delayMs?: number;
 	/** raise SIGKILL instead of the call */

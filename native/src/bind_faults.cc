@@ -31,6 +31,8 @@ faults::Rule toRule(Napi::Value value) {
 	if (!get("short").IsUndefined()) rule.keep = static_cast<size_t>(args::integer(get("short"), "short"));
 	rule.delayMs = args::integerOr(get("delayMs"), "delayMs", 0, uint64_t{1} << 31);
 	if (!get("kill").IsUndefined()) rule.kill = args::boolean(get("kill"), "kill");
+	if (!get("late").IsUndefined()) rule.late = args::boolean(get("late"), "late");
+	if (rule.late && rule.error == 0) args::throwType(env, "a late fault needs an error");
 	if (rule.error == 0 && !rule.keep && rule.delayMs == 0 && !rule.kill) {
 		args::throwType(env, "a fault rule needs error, short, delayMs or kill");
 	}

@@ -18,6 +18,11 @@ std::atomic<bool> armedFlag{false};
 
 namespace {
 
+struct Lost {
+	uint64_t count = 0;
+	int error = 0;
+};
+
 struct State {
 	std::mutex mutex;
 	std::condition_variable changed;
@@ -27,6 +32,9 @@ struct State {
 	bool tracing = false;
 	std::vector<std::shared_ptr<Entry>> trace;
 	std::unordered_map<int, std::string> paths;
+	/** writes that are lost: how many of a file, and how many of them a descriptor has been told */
+	std::unordered_map<std::string, Lost> lost;
+	std::unordered_map<int, uint64_t> told;
 };
 
 // Never destroyed: lane threads may still run while exit() destroys statics.
@@ -48,7 +56,7 @@ bool everyday(const char* op) {
 
 bool matches(const Rule& rule, const char* op, const std::string& path, const std::string& to) {
 	if (rule.op == "*" ? !everyday(op) : rule.op != op) return false;
-	if (rule.keep && strcmp(op, "pwrite") != 0) return false;
+	if ((rule.keep || rule.late) && strcmp(op, "pwrite") != 0) return false;
 	return rule.path.empty() || path.find(rule.path) != std::string::npos || to.find(rule.path) != std::string::npos;
 }
 
@@ -59,6 +67,7 @@ void setRules(std::vector<Rule> rules) {
 	{
 		std::lock_guard lock(s.mutex);
 		s.rules = std::move(rules);
+		if (s.rules.empty()) s.lost.clear();
 		s.generation++;
 		rearm(s);
 	}
@@ -113,12 +122,29 @@ Verdict consult(const char* op, const std::string& path, const std::string& to) 
 			s.changed.wait_for(lock, std::chrono::milliseconds(acting.delayMs),
 				[&] { return s.generation != generation; });
 		}
+		if (acting.late) {
+			Lost& lost = s.lost[path];
+			lost.count++;
+			lost.error = acting.error;
+			return Verdict{};
+		}
 		lock.unlock();
 		if (acting.keep) return Verdict{acting.kill ? 0 : acting.error, acting.keep};
 		if (acting.kill) killProcess();
 		return Verdict{acting.error, std::nullopt};
 	}
 	return Verdict{};
+}
+
+int lost(int fd, const std::string& path) {
+	State& s = state();
+	std::lock_guard lock(s.mutex);
+	const auto found = s.lost.find(path);
+	if (found == s.lost.end()) return 0;
+	uint64_t& told = s.told[fd];
+	if (told >= found->second.count) return 0;
+	told = found->second.count;
+	return found->second.error;
 }
 
 void record(Entry entry) {
@@ -147,11 +173,14 @@ void opened(int fd, const std::string& path) {
 	State& s = state();
 	std::lock_guard lock(s.mutex);
 	s.paths[fd] = path;
+	const auto lost = s.lost.find(path);
+	s.told[fd] = lost == s.lost.end() ? 0 : lost->second.count;
 }
 
 std::string closing(int fd) {
 	State& s = state();
 	std::lock_guard lock(s.mutex);
+	s.told.erase(fd);
 	const auto node = s.paths.extract(fd);
 	return node ? node.mapped() : std::string();
 }

@@ -24,6 +24,8 @@ struct Rule {
 	std::optional<size_t> keep;
 	uint64_t delayMs = 0;
 	bool kill = false;
+	/** `error` comes not from the write but from the next sync, once to each descriptor that is open by then */
+	bool late = false;
 };
 
 /** What the caller must do instead of, or before, the real call. Delays have already been slept. */
@@ -58,6 +60,9 @@ bool tracing();
 
 /** Finds the rule that acts on this call, sleeps its delay, kills the process if it says so. `to` may be empty. */
 Verdict consult(const char* op, const std::string& path, const std::string& to);
+
+/** What the kernel would tell a sync of this descriptor about earlier writes that were lost: an errno, or 0. */
+int lost(int fd, const std::string& path);
 
 [[noreturn]] void killProcess();
 

@@ -93,7 +93,13 @@ int synced(const char* op, const std::string& path, Body body) {
 
 Failure syncFile(const char* op, int fd, int (*call)(int)) {
 	auto body = [&] { return uninterrupted([&] { return call(fd); }) == -1 ? errno : 0; };
-	const int error = faults::armed() ? synced(op, faults::pathOf(fd), body) : body();
+	auto told = [&](const std::string& path) {
+		return synced(op, path, [&] {
+			const int error = faults::lost(fd, path);
+			return error != 0 ? error : body();
+		});
+	};
+	const int error = faults::armed() ? told(faults::pathOf(fd)) : body();
 	return error == 0 ? Failure{} : failure(error, op, faults::pathOf(fd));
 }
 

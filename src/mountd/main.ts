@@ -139,7 +139,7 @@ async function run(config: MountdConfig): Promise<void> {
 	const endWhenIdle = () => {
 		// A little later, so that the reply leaves first and a publish right behind it still finds us.
 		setTimeout(() => {
-			if (publisher.count === 0) void end("no session is left");
+			if (publisher.idle) void end("no session is left");
 		}, 200);
 	};
 

@@ -1,7 +1,8 @@
 /**
- * What the mount process does: makes, continues, parks and finishes sessions. Requests are taken one at a time;
- * everything that outlives a request is on disk before it is answered.
+ * What the mount process does: makes, continues, parks and finishes sessions. Requests for one repository or one
+ * session are taken one at a time; everything that outlives a request is on disk before it is answered.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ServedSession } from "../datastore/datastore.js";
 import { sessionFolder } from "../datastore/folder.js";
 import { createSession } from "../overlay/index.js";
@@ -23,12 +24,14 @@ import {
 	Serving,
 	type ServingOptions,
 	type ServingSession,
+	SHUTDOWN_PATIENCE_MS,
 	unknownSession,
 	writtenBytes,
 } from "./serving.js";
 import { sessionInfo } from "./session-info.js";
 import type { SessionRecord } from "./session-record.js";
 import type { StoredSession } from "./session-store.js";
+import { Turns } from "./turns.js";
 import { urlHost } from "./url-host.js";
 
 export interface PublisherOptions extends ServingOptions {
@@ -41,7 +44,7 @@ const SESSION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 export class Publisher {
 	private readonly serving: Serving;
-	private queue: Promise<unknown> = Promise.resolve();
+	private readonly turns = new Turns();
 
 	constructor(private readonly options: PublisherOptions) {
 		this.serving = new Serving(options);
@@ -50,6 +53,11 @@ export class Publisher {
 	/** Sessions that are served or should be. */
 	get count(): number {
 		return this.serving.count;
+	}
+
+	/** Nothing is served and nothing is about to be. */
+	get idle(): boolean {
+		return this.count === 0 && this.turns.none;
 	}
 
 	servingSessions(): ServingSession[] {
@@ -71,7 +79,7 @@ export class Publisher {
 	}
 
 	publish(params: PublishParams): Promise<PublishResult> {
-		return this.oneAtATime(async () => {
+		return this.turns.take(things(params.repository, params.session), async () => {
 			const started = performance.now();
 			if (params.key !== undefined) this.options.keys.add(params.key);
 			const { opened, continued } = await this.makeOrContinue(params);
@@ -180,6 +188,7 @@ export class Publisher {
 					uid: params.ownerUid,
 					gid: 0,
 					now: nowNs,
+					memory: this.serving.memory,
 				});
 				try {
 					const stored = { directory, record: newRecord(name, uuid, number) };
@@ -210,7 +219,7 @@ export class Publisher {
 
 	/** Stops serving and keeps the data; a session nobody named and nobody wrote to leaves nothing behind. */
 	close(name: string): Promise<CloseResult> {
-		return this.oneAtATime(async () => {
+		return this.turns.take(this.thingsOf(name), async () => {
 			// Of a session that is not served nobody knows whether it was written to.
 			const unknown = this.serving.broken.has(name);
 			const stored = await this.serving.stop(name);
@@ -226,7 +235,7 @@ export class Publisher {
 	}
 
 	finish(params: FinishParams): Promise<FinishResult> {
-		return this.oneAtATime(async () => {
+		return this.turns.take(this.thingsOf(params.session), async () => {
 			const { store, now, inUse, listen } = this.options;
 			const open = this.serving.open.get(params.session);
 			// The served session's own record: what is on disk lags behind its writes.
@@ -301,16 +310,22 @@ export class Publisher {
 
 	/** Ends serving of every session without changing what they are: they are open again at the next start. */
 	async shutdown(): Promise<void> {
-		await this.queue.catch(() => undefined);
+		// A request that waits for a disk that hangs has nothing to lose: what counts is on disk before it is answered.
+		await Promise.race([this.turns.idle(), sleep(SHUTDOWN_PATIENCE_MS, undefined, { ref: false })]);
 		await this.serving.shutdown();
 	}
 
-	private oneAtATime<T>(work: () => Promise<T>): Promise<T> {
-		const run = this.queue.then(work, work);
-		this.queue = run.catch(() => undefined);
-		return run;
+	private thingsOf(session: string): string[] {
+		const record = this.serving.open.get(session)?.record ?? this.options.store.find(session)?.record;
+		return things(record?.repository, session);
 	}
 }
+
+/** What a request needs for itself, as `Turns` knows it. */
+const things = (repository: string | undefined, session: string | undefined): string[] => [
+	...(repository === undefined ? [] : [`repository ${repository}`]),
+	...(session === undefined ? [] : [`session ${session}`]),
+];
 
 /** What is being served keeps its rules: asking for others must not be ignored silently. */
 function refuseOtherRules(record: SessionRecord, params: PublishParams): void {

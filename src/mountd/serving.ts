@@ -8,13 +8,18 @@ import type { Datastore, ServedSession } from "../datastore/datastore.js";
 import { paddedSize } from "../datastore/folder.js";
 import type { Image } from "../image/image.js";
 import { LatencyHistogram } from "../nfs/stats-histogram.js";
-import { type BaseDisk, openSession, type SessionTree, type SessionUsage } from "../overlay/index.js";
+import { type BaseDisk, OverlayMemory, openSession, type SessionTree, type SessionUsage } from "../overlay/index.js";
 import { type CacheStats, createBlockCache, openRepository, type Point, type Repository } from "../repository/index.js";
 import type { KeyHolder } from "./keys.js";
 import { ControlError } from "./protocol.js";
 import { timeOf } from "./session-info.js";
 import type { SessionRecord } from "./session-record.js";
 import type { SessionStore, StoredSession } from "./session-store.js";
+
+/** The parts of the cache budget for the sessions' logs, and for their indexes; never below the least, bytes. */
+const OVERLAY_SHARE = 1 / 16;
+const OVERLAY_LEAST = 2 * 1024 * 1024;
+const CACHE_LEAST = 1024 * 1024;
 
 /** How long sessions wait at a start for one another's repositories to answer. */
 const RESUME_PATIENCE_MS = 3000;
@@ -23,13 +28,13 @@ const RESUME_PATIENCE_MS = 3000;
 const USE_PATIENCE_MS = 3000;
 
 /** How long the end of the process waits for repositories to let go. */
-const SHUTDOWN_PATIENCE_MS = 5000;
+export const SHUTDOWN_PATIENCE_MS = 5000;
 
 export interface ServingOptions {
 	store: SessionStore;
 	datastore: Datastore;
 	listen: string;
-	/** bytes of decoded blocks kept in memory, shared by all sessions */
+	/** bytes of content and index kept in memory, shared by all sessions */
 	cacheBytes: number;
 	/** of encrypted repositories */
 	keys: KeyHolder;
@@ -58,10 +63,15 @@ export class Serving {
 	/** sessions that should be served and cannot be, with the reason */
 	readonly broken = new Map<string, { stored: StoredSession; error: string }>();
 	private readonly repositories = new Map<string, Promise<Repository>>();
+	/** of the sessions' own content */
+	readonly memory: OverlayMemory;
+	/** of their restore points */
 	private readonly cache;
 
 	constructor(private readonly options: ServingOptions) {
-		this.cache = createBlockCache(options.cacheBytes);
+		const part = Math.max(OVERLAY_LEAST, options.cacheBytes * OVERLAY_SHARE);
+		this.memory = new OverlayMemory(part, part);
+		this.cache = createBlockCache(Math.max(CACHE_LEAST, options.cacheBytes - 2 * part));
 	}
 
 	/** Sessions that are served or should be. */
@@ -127,7 +137,7 @@ export class Serving {
 			if (!wanted()) throw unknownSession(record.name);
 			await this.noteUse(repository, point, stored);
 			if (!wanted()) throw unknownSession(record.name);
-			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs });
+			const tree = await openSession({ directory, bases: bases(images), now: this.options.nowNs, memory: this.memory });
 			record.state = "open";
 			this.options.store.save(stored);
 			return this.add(stored, tree, images);

@@ -245,6 +245,7 @@ export class Checkpointer {
 				store.release(pages);
 				return false;
 			});
+			store.reuse();
 			const pinned = (segment: number): boolean => (state.delta.live.get(segment) ?? 0) > 0;
 			log.segments.recycle(this.number, oldest, pinned, log.segments.blocks.starved || !log.reserve.whole);
 			if (!log.reserve.whole) log.reserve.restore();

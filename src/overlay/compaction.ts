@@ -1,59 +1,42 @@
 /**
- * Compaction: segments in which little is still alive are emptied by appending what lives. Their batches tell what
- * they hold; the index tells what of it still counts.
+ * Compaction: segments in which little is still alive are emptied by appending what lives. While it is behind, clients
+ * write only as fast as it makes room.
  */
-import { type Lane, xxh3 } from "../../native/index.js";
-import {
-	BATCH_HEADER,
-	BatchBuilder,
-	type BatchIdentity,
-	metaOf,
-	parseMeta,
-	payloadOf,
-	peekBatch,
-	seedOf,
-} from "./batch.js";
+import { BatchBuilder, metaOf, payloadOf } from "./batch.js";
 import type { Checkpointer } from "./checkpoint.js";
-import { batchPayload } from "./geometry.js";
 import type { Log } from "./log.js";
-import { type Content, MOVE, WRITE } from "./operations.js";
-import type { ContentReader, View } from "./reader.js";
-import type { Run } from "./runs.js";
+import { type Content, MOVE } from "./operations.js";
+import type { View } from "./reader.js";
+import type { Piece, Salvage } from "./salvage.js";
 import type { Transaction } from "./transaction.js";
 
-const SLACK_SEGMENTS = 4;
-const RATIO = 1.5;
+/** Compaction begins when the log uses so many times what lives, and so many segments more. */
+const RATIO = 1.35;
+const SLACK_SEGMENTS = 2;
+/** From here on clients write only as fast as room is made, and from the second on at half of that. */
+const BEHIND = 1.4;
+const FAR_BEHIND = 1.5;
 /** A segment whose living content would fill more than this again is left alone. */
 const DENSE = 0.8;
-/** Segments emptied between two checkpoints. */
-const ROUND = 8;
-/** Pieces moved with one batch. */
-const MOVE_PIECES = 64;
-
-/** A living part of an operation's content, with its position. */
-interface Living {
-	op: Content;
-	run: Run;
-	/** of the operation's payload checksum */
-	seed: bigint;
-}
-
-interface Piece extends Living {
-	data: Buffer;
-}
-
+/** What clients may write before the room for it is made, of a segment: while one is looked through, none is made. */
+const AHEAD = 0.5;
 export class Compaction {
 	#running: Promise<void> | undefined;
 	/** segment → live bytes when it was found dense or unreadable */
 	readonly #left = new Map<number, number>();
+	/** emptied segments whose room the checkpoint of this number will have made, or one before it */
+	readonly #emptied = new Map<number, number>();
+	/** bytes of room made and not yet written by clients; below 0, they are ahead */
+	#credit = 0;
+	/** clients may have to wait for room */
+	#pacing = false;
+	/** the segment that is being emptied */
+	#victim: number | undefined;
 	stopping = false;
 
 	constructor(
-		readonly secret: bigint,
-		readonly fd: number,
-		readonly lane: Lane,
 		readonly log: Log,
-		readonly reader: ContentReader,
+		readonly salvage: Salvage,
 		readonly checkpointer: Checkpointer,
 		readonly viewOf: (id: number) => View | undefined,
 	) {}
@@ -61,159 +44,138 @@ export class Compaction {
 	/** The log writes a segment anew. */
 	entered(segment: number): void {
 		this.#left.delete(segment);
+		// All that lived in it has died meanwhile, and what is read of it now is something else.
+		if (segment === this.#victim) this.#victim = undefined;
 	}
 
 	get running(): Promise<void> | undefined {
 		return this.#running;
 	}
 
+	/** After each checkpoint. */
+	checkpointed(): void {
+		for (const [segment, number] of this.#emptied) {
+			const done = number <= this.checkpointer.number || !this.log.segments.live.has(segment);
+			if (done) this.#emptied.delete(segment);
+		}
+		this.start();
+	}
+
 	/** Starts if there is something to do. */
 	start(): void {
-		if (this.#running || this.stopping || this.log.failure || !this.#needed()) return;
+		if (this.#running || this.stopping || this.log.failure || !this.#beyond(RATIO)) return;
 		this.#running = this.#run()
 			// Failures that matter have stopped the session already; a full disk comes back here later.
 			.catch(() => undefined)
 			.finally(() => {
 				this.#running = undefined;
+				this.#emptied.clear();
+				this.#pace(false);
 			});
 	}
 
-	#needed(): boolean {
-		const { segments, state } = this.log;
-		const used = (segments.used - segments.plan.length) * segments.bytes;
-		const live = segments.liveTotal + state.delta.total + (state.frozen?.total ?? 0);
-		return used > RATIO * live + SLACK_SEGMENTS * segments.bytes;
+	/** Bytes of content that clients may write now. Without a limit the log would outgrow what lives in it many times. */
+	get allowance(): number {
+		return this.#pacing && this.#beyond(BEHIND) ? this.#credit + this.#ahead : Number.POSITIVE_INFINITY;
 	}
 
+	get #ahead(): number {
+		return AHEAD * this.log.segments.bytes;
+	}
+
+	/** Clients have written so much. */
+	spend(bytes: number): void {
+		if (this.#pacing) this.#credit = Math.max(-this.#ahead, this.#credit - bytes);
+	}
+
+	/** Whether the log uses more than it should, what is about to be freed not counted. */
+	#beyond(ratio: number): boolean {
+		const { segments, state } = this.log;
+		const used = (segments.used - segments.plan.length - this.#emptied.size) * segments.bytes;
+		const live = segments.liveTotal + state.delta.total + (state.frozen?.total ?? 0);
+		return used > ratio * live + SLACK_SEGMENTS * segments.bytes;
+	}
+
+	/** Checkpoints, which make the room real, go on beside it: what is moved fills the log as writes do. */
 	async #run(): Promise<void> {
-		while (!this.stopping && !this.log.failure && this.#needed()) {
-			const victims = this.#victims();
-			if (victims.length === 0) return;
-			let moved = 0;
-			for (const victim of victims) if (await this.#empty(victim)) moved++;
-			if (moved === 0) continue;
+		while (!this.stopping && !this.log.failure) {
+			this.#victim = this.#beyond(RATIO) ? this.#choose() : undefined;
+			if (this.#victim !== undefined) {
+				this.#pacing = true;
+				const victim = this.#victim;
+				// A checkpoint that has begun already knows nothing of what was moved.
+				if (await this.#empty(victim)) this.#emptied.set(victim, this.checkpointer.number + 2);
+				continue;
+			}
+			this.#pace(false);
+			if (this.#emptied.size === 0) return;
 			await this.checkpointer.full();
+			this.#emptied.clear();
 		}
 	}
 
-	/** The segments with the least alive; none that is in the plan or that newer changes refer to. */
-	#victims(): number[] {
+	#pace(on: boolean): void {
+		this.#pacing = on;
+		this.#credit = 0;
+		this.log.resume();
+	}
+
+	/** Of `moved` bytes from a segment in which `live` live, what that makes room for. */
+	#earn(moved: number, live: number): void {
+		const share = this.#beyond(FAR_BEHIND) ? 0.5 : 1;
+		const room = (share * moved * (this.log.segments.bytes - live)) / Math.max(live, 1);
+		this.#credit = Math.min(this.log.segments.bytes, this.#credit + room);
+		this.log.resume();
+	}
+
+	/** The segment with the least alive; not in the plan, and none that newer changes refer to. */
+	#choose(): number | undefined {
 		const { segments, state } = this.log;
 		const planned = new Set(segments.plan);
-		const limit = segments.bytes * DENSE;
-		return [...segments.live]
-			.filter(([segment, live]) => live < limit && !planned.has(segment) && this.#left.get(segment) !== live)
-			.filter(([segment]) => !state.delta.live.get(segment) && !state.frozen?.live.get(segment))
-			.sort((x, y) => x[1] - y[1])
-			.slice(0, ROUND)
-			.map(([segment]) => segment);
+		let best: number | undefined;
+		let least = segments.bytes * DENSE;
+		for (const [segment, live] of segments.live) {
+			if (live >= least || planned.has(segment) || this.#emptied.has(segment)) continue;
+			if (this.#left.get(segment) === live) continue;
+			if (state.delta.live.get(segment) || state.frozen?.live.get(segment)) continue;
+			best = segment;
+			least = live;
+		}
+		return best;
 	}
 
 	/** Appends what lives in a segment; false when that would gain nothing. */
 	async #empty(segment: number): Promise<boolean> {
+		const { salvage } = this;
 		const { segments } = this.log;
 		const live = segments.live.get(segment) ?? 0;
-		const found: Living[] = [];
-		for (const { at, ops, seed } of await this.#batches(segment)) {
-			for (const op of ops) {
-				for (const run of await this.#living(op, at + op.payload)) found.push({ op, run, seed });
-			}
-		}
-		const moves = this.#moves(found);
+		const moves = await salvage.moves(segment);
 		const again = moves.reduce((sum, { meta, payload }) => sum + BatchBuilder.sizeOf(meta, payload), 0);
 		if (again > segments.bytes * DENSE) {
 			this.#left.set(segment, live);
+			// No room comes from it: clients do not pay for the search.
+			this.#credit = Math.max(this.#credit, 0);
+			this.log.resume();
 			return false;
 		}
-		for (const { living } of moves) {
-			const pieces: Piece[] = [];
-			for (const one of living) {
-				const data = await this.#payload(one);
-				if (data) pieces.push({ ...one, data });
-			}
-			if (this.stopping || this.log.failure) return false;
-			if (pieces.length > 0) await this.#move(pieces);
+		let writing: Promise<void> | undefined;
+		for (const move of moves) {
+			// The next stretch is read while the log takes the last.
+			const pieces = await salvage.pieces(move);
+			await writing;
+			if (this.stopping || this.log.failure || this.#victim !== segment) return false;
+			writing = pieces.length > 0 ? this.#move(segment, pieces) : undefined;
+			// Whoever awaits it next is told; meanwhile a failure is nobody's surprise.
+			writing?.catch(() => undefined);
+			this.#earn(move.meta + move.payload, again);
 		}
+		await writing;
 		// If something stayed behind, it is tried again only when its live bytes have changed.
 		this.#left.set(segment, live);
 		return true;
 	}
 
-	/** Divides what lives into batches as they will be written, so that what they take is known before. */
-	#moves(found: Living[]): { living: Living[]; meta: number; payload: number }[] {
-		const limit = batchPayload(this.log.segments.bytes) / 2;
-		const moves: { living: Living[]; meta: number; payload: number }[] = [];
-		for (const one of found) {
-			const length = one.run.end - one.run.start;
-			const meta = metaOf(one.op, length);
-			const payload = payloadOf(length);
-			let move = moves.at(-1);
-			if (!move || move.living.length === MOVE_PIECES || move.meta + move.payload + meta + payload > limit) {
-				move = { living: [], meta: 0, payload: 0 };
-				moves.push(move);
-			}
-			move.living.push(one);
-			move.meta += meta;
-			move.payload += payload;
-		}
-		return moves;
-	}
-
-	/** What a segment's batches say it holds, payload checksums apart. */
-	async #batches(segment: number): Promise<{ at: number; ops: Content[]; seed: bigint }[]> {
-		const { bytes } = this.log.segments;
-		const out: { at: number; ops: Content[]; seed: bigint }[] = [];
-		const start = segment * bytes;
-		let sequence: number | undefined;
-		for (let at = 0; at + BATCH_HEADER <= bytes; ) {
-			const info = peekBatch(await this.#pread(start + at, BATCH_HEADER));
-			if (!info || info.metaLength > bytes - at || (sequence !== undefined && info.sequence !== sequence)) break;
-			const meta = await this.#pread(start + at, info.metaLength);
-			const identity: BatchIdentity = { seed: seedOf(this.secret, info.generation), generation: info.generation };
-			const operations = parseMeta(meta, info, identity);
-			if (!operations) break;
-			const ops = operations.filter((op): op is Content => op.type === WRITE || op.type === MOVE);
-			out.push({ at: start + at, ops, seed: identity.seed });
-			sequence = info.sequence + 1;
-			at += info.length;
-		}
-		return out;
-	}
-
-	/** Parts of an operation's content that are still read from its payload at `position`. */
-	async #living(op: Content, position: number): Promise<Run[]> {
-		for (;;) {
-			const view = this.viewOf(op.id);
-			if (!view) return [];
-			const runs = this.reader.resolve(view, op.offset, op.offset + op.length);
-			if (!Array.isArray(runs)) {
-				await this.reader.store.load(runs);
-				continue;
-			}
-			return runs.filter((run) => run.position === position + (run.start - op.offset));
-		}
-	}
-
-	async #pread(position: number, length: number): Promise<Buffer> {
-		const leave = this.reader.store.readers.enter();
-		try {
-			const target = Buffer.allocUnsafe(length);
-			const got = await this.lane.pread(this.fd, target, position);
-			return target.subarray(0, got);
-		} finally {
-			leave();
-		}
-	}
-
-	/** The living bytes of one operation, verified as far as they are whole. */
-	async #payload({ op, run, seed }: Living): Promise<Buffer | undefined> {
-		const data = await this.#pread(run.position, run.end - run.start);
-		if (data.length < run.end - run.start) return undefined;
-		if (data.length === op.length && xxh3(data, seed) !== op.checksum) return undefined;
-		return data;
-	}
-
-	async #move(pieces: Piece[]): Promise<void> {
+	async #move(segment: number, pieces: Piece[]): Promise<void> {
 		const ops = pieces.map(
 			({ op, run }): Content => ({
 				type: MOVE,
@@ -231,7 +193,9 @@ export class Compaction {
 			payload: ops.reduce((sum, op) => sum + payloadOf(op.length), 0),
 			stable: false,
 			privileged: true,
+			first: true,
 			apply: (tx) => {
+				if (this.#victim !== segment) return;
 				for (const [i, piece] of pieces.entries()) this.#moveOne(tx, piece, ops[i]);
 			},
 		});
@@ -241,7 +205,7 @@ export class Compaction {
 	#moveOne(tx: Transaction, { run, data }: Piece, op: Content): void {
 		const view = this.viewOf(op.id);
 		if (!view) return;
-		const now = this.reader.resolve(view, run.start, run.end);
+		const now = this.salvage.reader.resolve(view, run.start, run.end);
 		if (!Array.isArray(now) || now.length !== 1 || now[0].position !== run.position) return;
 		tx.content(op, data);
 	}

@@ -38,6 +38,7 @@ const submission = (
 		payload: zeros ? 0 : payloadOf(data.length),
 		stable,
 		privileged: false,
+		paced: !zeros,
 		apply: (tx) => {
 			const node = nodeOf(state, id);
 			if (node.kind === "directory") throw new OverlayError("EISDIR", `inode ${id} is a directory`);

@@ -7,6 +7,7 @@
  * Names are byte strings (latin1), as in vfs/.
  */
 import type { Extent, Image, Loan } from "../image/image.js";
+import type { OverlayMemory } from "./memory.js";
 
 export type InodeId = number; // 1 is the root; monotonic, never reused; below 2^48
 
@@ -145,6 +146,8 @@ export interface CreateSessionOptions {
 	segmentBytes?: number;
 	/** bytes of free space kept for remove, truncate and compaction; default 128 MiB */
 	reserveBytes?: number;
+	/** what this session and others keep in memory; default: `cacheBytes` of its own */
+	memory?: OverlayMemory;
 	/** bytes each of content and of index kept in memory; default 32 MiB */
 	cacheBytes?: number;
 }
@@ -157,6 +160,7 @@ export interface OpenSessionOptions {
 	/** ignored: a session keeps the size it was made with */
 	segmentBytes?: number;
 	reserveBytes?: number;
+	memory?: OverlayMemory;
 	cacheBytes?: number;
 }
 

@@ -9,20 +9,23 @@ import { Checkpointer } from "./checkpoint.js";
 import { Compaction } from "./compaction.js";
 import type { BaseDisk } from "./contract.js";
 import { DataCache } from "./data-cache.js";
-import { DEFAULT_RESERVE, DELTA_LIMIT, PAGE, planLength, REPLAY_LIMIT } from "./geometry.js";
+import { DEFAULT_RESERVE, DELTA_LIMIT, planLength, REPLAY_LIMIT } from "./geometry.js";
 import type { Node } from "./inode.js";
 import { Log } from "./log.js";
+import { OverlayMemory } from "./memory.js";
 import type { PageRef } from "./page.js";
 import { PageStore } from "./page-store.js";
 import { ContentReader, type View } from "./reader.js";
 import { Readers } from "./readers.js";
 import { Reserve } from "./reserve.js";
+import { Salvage } from "./salvage.js";
 import { Segments } from "./segments.js";
 import type { SessionFile } from "./session-file.js";
 import { State } from "./state.js";
 import type { Root } from "./tree.js";
 
-const DEFAULT_CACHE = 32 * 1024 * 1024;
+/** of a session that shares no memory with others */
+const OWN_CACHE = 32 * 1024 * 1024;
 
 export interface EngineOptions {
 	directory: string;
@@ -30,7 +33,9 @@ export interface EngineOptions {
 	session: SessionFile;
 	bases: BaseDisk[];
 	reserveBytes?: number;
-	/** bytes each of log pages and index pages in memory */
+	/** shared with the other sessions of the process */
+	memory?: OverlayMemory;
+	/** bytes each of log pages and index pages in memory, where that is not shared */
 	cacheBytes?: number;
 }
 
@@ -52,14 +57,15 @@ export class Engine {
 	/** the log again: what checkpoints sync */
 	readonly #checkpointFd: number;
 	readonly #lanes: { log: Lane; background: Lane; space: Lane; read: Lane };
-	readonly #cacheBytes: number;
+	readonly #cache: DataCache;
 
 	constructor(options: EngineOptions) {
 		const { directory, session } = options;
 		this.#options = options;
 		this.directory = directory;
 		this.uuid = session.uuid;
-		this.#cacheBytes = options.cacheBytes ?? DEFAULT_CACHE;
+		const { cacheBytes = OWN_CACHE, memory = new OverlayMemory(cacheBytes, cacheBytes) } = options;
+		this.#cache = new DataCache(memory.content);
 		const flags = constants.O_RDWR | constants.O_CREAT;
 		this.#lanes = {
 			log: createLane("overlay-log", 1),
@@ -96,18 +102,20 @@ export class Engine {
 			this.#lanes.background,
 			this.#lanes.read,
 			new Readers(),
-			Math.max(64, Math.floor(this.#cacheBytes / PAGE)),
+			memory,
 		);
 	}
 
 	/** Everything that needs to know the generation and the checkpoint. */
 	start(identity: BatchIdentity, checkpoint: { root: Root; number: number; maps: (PageRef | undefined)[] }): void {
-		const cache = new DataCache(this.#cacheBytes);
+		const cache = this.#cache;
 		const { bytes } = this.segments;
 		this.log = new Log(this.directory, this.logFd, this.#lanes.log, this.state, this.segments, this.reserve, identity, {
 			onBatch: () => this.#afterBatch(),
 			onPlanUsed: () => this.checkpointer.start(),
 			onCrowded: () => (this.state.delta.count > 4 * DELTA_LIMIT ? this.checkpointer.start() : undefined),
+			allowance: () => this.compaction.allowance,
+			onSpent: (spent) => this.compaction.spend(spent),
 			onRefused: () => this.#reclaim(),
 			onFailure: () => this.onFailure(),
 			onWritten: (position, parts) => cache.keep(position, parts),
@@ -128,20 +136,15 @@ export class Engine {
 			root,
 			number,
 			maps,
-			() => this.compaction.start(),
+			() => this.compaction.checkpointed(),
 		);
-		this.compaction = new Compaction(
-			this.#options.session.secret,
-			this.logFd,
-			this.#lanes.read,
-			this.log,
-			this.reader,
-			this.checkpointer,
-			(id) => {
-				const node = this.state.nodes.get(id);
-				return node && this.viewOfNode(node);
-			},
-		);
+		const viewOf = (id: number): View | undefined => {
+			const node = this.state.nodes.get(id);
+			return node && this.viewOfNode(node);
+		};
+		const { secret } = this.#options.session;
+		const salvage = new Salvage(secret, this.logFd, this.#lanes.read, bytes, this.reader, viewOf);
+		this.compaction = new Compaction(this.log, salvage, this.checkpointer, viewOf);
 	}
 
 	viewOfNode(node: Node): View {
@@ -213,6 +216,8 @@ export class Engine {
 		await this.segments.settle();
 		await this.checkpointer?.running?.catch(() => undefined);
 		for (const lane of Object.values(this.#lanes)) await lane.close();
+		this.#cache.clear();
+		this.store.close();
 		this.reserve.close();
 		this.segments.blocks.close();
 		for (const fd of [this.logFd, this.#checkpointFd, this.indexFd, this.#options.lock]) sys.close(fd);

@@ -21,6 +21,7 @@ import { readSuperblock } from "./superblock.js";
 import { EMPTY_ROOT } from "./tree.js";
 
 export * from "./contract.js";
+export { OverlayMemory } from "./memory.js";
 
 /** The clock may have given out timestamps that an unclean end did not record. */
 const UNCLEAN_STEP = 1_000_000_000n;

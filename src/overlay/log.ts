@@ -23,6 +23,10 @@ export interface Submission<T> {
 	stable: boolean;
 	/** may use the reserve: it frees space, or must not fail for want of it */
 	privileged: boolean;
+	/** content of a client: waits while there is no allowance for it, and whatever came later with it */
+	paced?: boolean;
+	/** makes room: goes before those who wait for an allowance */
+	first?: boolean;
 	/** Validates (throwing OverlayError before anything was logged), then logs and applies. */
 	apply(tx: Transaction): T;
 }
@@ -40,6 +44,10 @@ export interface LogEvents {
 	onPlanUsed(): Promise<void>;
 	/** too many changes wait for a checkpoint: resolves when there are fewer */
 	onCrowded(): Promise<void> | undefined;
+	/** bytes of paced content that may be written now */
+	allowance(): number;
+	/** so many were taken */
+	onSpent(bytes: number): void;
 	/** somebody was told that there is no space: look for some */
 	onRefused(): void;
 	onFailure(): void;
@@ -97,9 +105,12 @@ export class Log {
 	submit<T>(submission: Submission<T>): Promise<T> {
 		if (this.failure) return Promise.reject(this.failure);
 		return new Promise<T>((resolve, reject) => {
-			const { meta, payload, stable, privileged } = submission;
+			const { meta, payload, stable, privileged, paced, first } = submission;
 			const apply = (tx: Transaction) => submission.apply(tx);
-			this.#queue.push({ meta, payload, stable, privileged, apply, resolve: resolve as (v: unknown) => void, reject });
+			this.#queue.push({
+				...{ meta, payload, stable, privileged, paced, first, apply },
+				...{ resolve: resolve as (v: unknown) => void, reject },
+			});
 			this.#wake();
 		});
 	}
@@ -142,6 +153,11 @@ export class Log {
 		for (const waiting of this.#queue.splice(0)) waiting.reject(this.failure);
 	}
 
+	/** There may be an allowance again for those who wait for one. */
+	resume(): void {
+		if (this.#queue.length > 0) this.#wake();
+	}
+
 	#wake(): void {
 		if (this.#pumping) return;
 		this.#pumping = true;
@@ -156,26 +172,42 @@ export class Log {
 			const stable = this.#queue.some((waiting) => waiting.stable);
 			while (stable && this.#company.comes(this.#queue.length)) await new Promise((go) => setImmediate(go));
 			const batch = this.#gather();
-			if (batch.length > 0) await this.#write(batch);
+			// The others wait for an allowance; `resume` begins anew.
+			if (batch.length === 0) break;
+			await this.#write(batch);
 			this.#company.answered(batch.length, this.#queue.length);
 		}
 		this.#pumping = false;
 	}
 
-	/** The longest prefix of the queue that fits a batch. */
+	/** What fits a batch, in the order of the queue. From content without an allowance on, only what makes room goes. */
 	#gather(): Waiting[] {
 		const payloadLimit = batchPayload(this.segments.bytes);
+		const allowance = this.events.allowance();
+		let spent = 0;
 		let meta = 0;
 		let payload = 0;
-		let count = 0;
-		for (const waiting of this.#queue) {
+		const batch: Waiting[] = [];
+		const held: Waiting[] = [];
+		let at = 0;
+		for (; at < this.#queue.length; at++) {
+			const waiting = this.#queue[at];
+			if (!waiting.first && (held.length > 0 || (waiting.paced && spent >= allowance))) {
+				held.push(waiting);
+				continue;
+			}
 			meta += waiting.meta;
 			payload += waiting.payload;
-			if (count > 0 && (meta > META_LIMIT || payload > payloadLimit || count === BATCH_OPERATIONS)) break;
-			if (count > 0 && BatchBuilder.sizeOf(meta, payload) > this.segments.bytes) break;
-			count++;
+			if (batch.length > 0) {
+				if (meta > META_LIMIT || payload > payloadLimit || batch.length === BATCH_OPERATIONS) break;
+				if (BatchBuilder.sizeOf(meta, payload) > this.segments.bytes) break;
+			}
+			if (waiting.paced) spent += waiting.meta + waiting.payload;
+			batch.push(waiting);
 		}
-		return this.#queue.splice(0, count);
+		this.#queue = held.length > 0 ? [...held, ...this.#queue.slice(at)] : this.#queue.slice(at);
+		if (spent > 0) this.events.onSpent(spent);
+		return batch;
 	}
 
 	async #write(taken: Waiting[]): Promise<void> {

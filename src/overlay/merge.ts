@@ -137,7 +137,9 @@ export class TreeMerge {
 			if (i + 1 < entries.length && !full && bytes + next / 2 < share) continue;
 			if (i + 1 < entries.length && pages === 1) continue;
 			const chunk = entries.slice(first, i + 1);
-			const ref = await this.store.add(buildPage(level, chunk, this.checkpoint));
+			const memory = this.store.memory.page();
+			buildPage(level, chunk, this.checkpoint, memory);
+			const ref = await this.store.add(memory);
 			above.push(entryOf(chunk[0].a, chunk[0].b, pointerValue(ref)));
 			first = i + 1;
 			bytes = 0;

@@ -6,15 +6,18 @@ import { type Lane, sys, xxh3 } from "../../native/index.js";
 import { allocate } from "./allocate.js";
 import { corrupt, isNoSpace } from "./errors.js";
 import { alignUp, FIRST_PAGE, PAGE } from "./geometry.js";
-import { Page, type PageRef } from "./page.js";
+import type { IndexPages, OverlayMemory } from "./memory.js";
+import { Page, type PageMemory, type PageRef } from "./page.js";
 import type { Readers } from "./readers.js";
 
 /** Pages whose use one free map page describes. */
 export const PAGES_PER_MAP = PAGE * 8;
 const GROWTH = 256;
 const FLUSH_AT = 256;
+/** Pages whose memory is kept for others; more of it goes back. */
+const LEFT_MAX = 4096;
 
-export class PageStore {
+export class PageStore implements IndexPages {
 	/** pages in the file, free ones included */
 	total = FIRST_PAGE;
 	/** 1: may not be written. Includes what snapshots and running reads still look at. */
@@ -25,6 +28,8 @@ export class PageStore {
 	readonly #cache = new Map<number, Page>();
 	readonly #unwritten = new Map<number, Page>();
 	readonly #loading = new Map<number, Promise<Page>>();
+	/** memory of pages that left the cache since the last merge */
+	#left: PageMemory[] = [];
 	#allocated: number[] = [];
 	#freed: number[] = [];
 	#next = FIRST_PAGE;
@@ -36,9 +41,44 @@ export class PageStore {
 		readonly writeLane: Lane,
 		readonly readLane: Lane,
 		readonly readers: Readers,
-		/** pages */
-		readonly cacheSize: number,
-	) {}
+		readonly memory: OverlayMemory,
+	) {
+		memory.add(this);
+	}
+
+	/** Pages in memory that are also in the file. */
+	get held(): number {
+		return this.#cache.size;
+	}
+
+	/** The page that has waited longest and was not used meanwhile goes. */
+	evict(): void {
+		for (const [number, page] of this.#cache) {
+			this.#cache.delete(number);
+			if (!page.hot) {
+				this.#leave(page);
+				return;
+			}
+			page.hot = false;
+			this.#cache.set(number, page);
+		}
+	}
+
+	/** Nobody finds the page any more, but a merge in progress may still look at it. */
+	#leave(page: Page): void {
+		if (this.#left.length < LEFT_MAX) this.#left.push(page.memory);
+	}
+
+	/** No merge is in progress: what has left may be used again. */
+	reuse(): void {
+		this.memory.giveBack(this.#left);
+		this.#left = [];
+	}
+
+	/** The session is closed. */
+	close(): void {
+		this.memory.remove(this);
+	}
 
 	/** The page, when it is in memory. */
 	cached(page: number): Page | undefined {
@@ -62,49 +102,44 @@ export class PageStore {
 	loadNow(ref: PageRef): Page {
 		const found = this.cached(ref.page);
 		if (found) return found;
-		const bytes = Buffer.from(new ArrayBuffer(PAGE));
-		const got = sys.pread(this.fd, bytes, ref.page * PAGE);
-		return this.#checked(ref, bytes, got);
+		const room = this.memory.page();
+		const got = sys.pread(this.fd, room.bytes, ref.page * PAGE);
+		return this.#checked(ref, room, got);
 	}
 
 	async #read(ref: PageRef): Promise<Page> {
 		const leave = this.readers.enter();
 		try {
-			const bytes = Buffer.from(new ArrayBuffer(PAGE));
-			const got = await this.readLane.pread(this.fd, bytes, ref.page * PAGE);
-			return this.#checked(ref, bytes, got);
+			const room = this.memory.page();
+			const got = await this.readLane.pread(this.fd, room.bytes, ref.page * PAGE);
+			return this.#checked(ref, room, got);
 		} finally {
 			leave();
 		}
 	}
 
-	#checked(ref: PageRef, bytes: Buffer, got: number): Page {
-		if (got !== PAGE || xxh3(bytes, this.secret) !== ref.checksum) {
+	#checked(ref: PageRef, room: PageMemory, got: number): Page {
+		if (got !== PAGE || xxh3(room.bytes, this.secret) !== ref.checksum) {
 			throw corrupt(this.path, ref.page * PAGE, "a page of the index is not what its parent says");
 		}
-		const page = new Page(bytes);
+		const page = new Page(room);
 		this.#keep(ref.page, page);
 		return page;
 	}
 
 	#keep(number: number, page: Page): void {
 		this.#cache.set(number, page);
-		for (const [old, candidate] of this.#cache) {
-			if (this.#cache.size <= this.cacheSize) break;
-			this.#cache.delete(old);
-			if (candidate.hot && old !== number) {
-				candidate.hot = false;
-				this.#cache.set(old, candidate);
-			}
-		}
+		this.memory.settle();
 	}
 
 	/** Gives new content a free place. */
-	async add(bytes: Buffer): Promise<PageRef> {
+	async add(content: PageMemory): Promise<PageRef> {
 		const page = this.place();
-		this.fill(page, bytes);
+		const checksum = xxh3(content.bytes, this.secret);
+		this.#cache.delete(page);
+		this.#unwritten.set(page, new Page(content));
 		if (this.#unwritten.size >= FLUSH_AT) await this.flush();
-		return { page, checksum: xxh3(bytes, this.secret) };
+		return { page, checksum };
 	}
 
 	/** A free place, taken. Throws ENOSPC when the file cannot grow. */
@@ -114,12 +149,6 @@ export class PageStore {
 		this.#mark(page, true);
 		this.#allocated.push(page);
 		return page;
-	}
-
-	fill(page: number, bytes: Buffer): void {
-		const content = new Page(bytes);
-		this.#cache.delete(page);
-		this.#unwritten.set(page, content);
 	}
 
 	/** A free map page is no tree page: it is written, not cached. */
@@ -179,7 +208,8 @@ export class PageStore {
 	release(pages: number[]): void {
 		for (const page of pages) {
 			setBit(this.#used, page, false);
-			this.#cache.delete(page);
+			const old = this.#cache.get(page);
+			if (old && this.#cache.delete(page)) this.#leave(old);
 			if (page < this.#next) this.#next = page;
 		}
 	}

@@ -30,19 +30,34 @@ export const compareKeys = (a1: number, b1: number, a2: number, b2: number): num
 export const entrySize = (valueLength: number): number => 4 + alignUp(16 + valueLength, 8);
 export const PAGE_ROOM = PAGE - HEADER;
 
+/** Room for one page. Made once and used for many: checkpoints turn over more pages than the cache holds. */
+export class PageMemory {
+	readonly bytes: Buffer;
+	readonly halves: Uint16Array;
+	readonly words: Uint32Array;
+
+	constructor() {
+		const memory = new ArrayBuffer(PAGE);
+		this.bytes = Buffer.from(memory);
+		this.halves = new Uint16Array(memory);
+		this.words = new Uint32Array(memory);
+	}
+}
+
 export class Page {
 	/** second-chance mark of the cache */
 	hot = true;
+	readonly bytes: Buffer;
 	readonly level: number;
 	readonly count: number;
 	readonly #halves: Uint16Array;
 	readonly #words: Uint32Array;
 
-	/** `bytes` must start at a multiple of 4 of its memory. */
-	constructor(readonly bytes: Buffer) {
-		this.#halves = new Uint16Array(bytes.buffer, bytes.byteOffset, PAGE / 2);
-		this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE / 4);
-		this.level = bytes[4];
+	constructor(readonly memory: PageMemory) {
+		this.bytes = memory.bytes;
+		this.#halves = memory.halves;
+		this.#words = memory.words;
+		this.level = this.bytes[4];
 		this.count = this.#halves[3];
 		if (this.#words[0] !== MAGIC) throw new RangeError("not a page of the index");
 	}
@@ -119,12 +134,10 @@ export class Page {
 	}
 }
 
-/** Builds a page; the caller has seen to it that the entries fit. */
-export const buildPage = (level: number, entries: Entry[], checkpoint: number): Buffer => {
-	const memory = new ArrayBuffer(PAGE);
-	const bytes = Buffer.from(memory);
-	const words = new Uint32Array(memory);
-	const halves = new Uint16Array(memory);
+/** Builds a page in `memory`; the caller has seen to it that the entries fit. */
+export const buildPage = (level: number, entries: Entry[], checkpoint: number, memory: PageMemory): void => {
+	const { bytes, halves, words } = memory;
+	bytes.fill(0);
 	new Writer(bytes).u32(MAGIC).u8(level).u8(0).u16(entries.length).u64(checkpoint);
 	let at = alignUp(HEADER + entries.length * 4, 8);
 	let slot = HEADER / 2;
@@ -142,5 +155,4 @@ export const buildPage = (level: number, entries: Entry[], checkpoint: number): 
 		else bytes.set(entry.source.subarray(entry.at, entry.at + entry.length), at + 16);
 		at += alignUp(16 + entry.length, 8);
 	}
-	return bytes;
 };

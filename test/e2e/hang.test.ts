@@ -155,7 +155,7 @@ t.test("reads of another repository go on, and those that hang are answered in t
 	}
 });
 
-t.test("a publish that waits for the hung disk holds up no reads", async (t) => {
+t.test("a publish that waits for the hung disk holds up no reads, and no request for another repository", async (t) => {
 	const world = await World.make(t);
 	const good = await world.open(t, "good");
 	const content = readFileSync(world.disk("good"));
@@ -171,6 +171,9 @@ t.test("a publish that waits for the hung disk holds up no reads", async (t) => 
 		await readAll(good, content);
 		await sleep(50);
 	}
+	const other = await within(world.publish("good", "other"), "publish from the other repository");
+	t.equal(other.session, "other");
+	t.match(await within(world.cli("good", "finish", "other"), "finish"), /"outcome":"removed"/);
 	t.equal(published, false);
 	await world.heal();
 	t.equal((await within(publishing, "publish")).session, "another");

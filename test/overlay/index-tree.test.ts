@@ -2,10 +2,11 @@
 import { constants } from "node:fs";
 import t from "tap";
 import { createLane, type Lane, sys } from "../../native/index.js";
-import { DataCache } from "../../src/overlay/data-cache.js";
+import { DataCache, PagePool } from "../../src/overlay/data-cache.js";
 import { mergeExtents } from "../../src/overlay/extent-merge.js";
 import { PAGE } from "../../src/overlay/geometry.js";
 import type { Log } from "../../src/overlay/log.js";
+import { OverlayMemory } from "../../src/overlay/memory.js";
 import { type Change, TreeMerge } from "../../src/overlay/merge.js";
 import { PageStore } from "../../src/overlay/page-store.js";
 import type { Presence } from "../../src/overlay/presence.js";
@@ -23,7 +24,7 @@ const makeStore = (t: Parameters<typeof temporary>[0], pages: number) => {
 		await lane.close();
 		sys.close(fd);
 	});
-	return { store: new PageStore(fd, path, 42n, lane, lane, new Readers(), pages), fd };
+	return { store: new PageStore(fd, path, 42n, lane, lane, new Readers(), new OverlayMemory(0, pages * PAGE)), fd };
 };
 
 async function* portions(changes: Change[]): AsyncGenerator<Change[]> {
@@ -140,9 +141,15 @@ t.test("a read of several pages is one read to those who wait for readers", asyn
 		pread: (file: number, target: Buffer, position: number) =>
 			new Promise<number>((resolve) => gates.push(() => resolve(sys.pread(file, target, position)))),
 	};
-	const store = new PageStore(fd, "index", 42n, gated as Lane, gated as Lane, readers, 64);
+	const store = new PageStore(fd, "index", 42n, gated as Lane, gated as Lane, readers, new OverlayMemory(0, 64 * PAGE));
 	store.resize(writer.total);
-	const reader = new ContentReader(fd, gated as Lane, store, new DataCache(4096), undefined as unknown as Log);
+	const reader = new ContentReader(
+		fd,
+		gated as Lane,
+		store,
+		new DataCache(new PagePool(4096)),
+		undefined as unknown as Log,
+	);
 	const presence = { any: () => true } as unknown as Presence;
 	const view = { id: 5, presence, deltas: [], root, base: undefined, baseLimit: 0 };
 	let ended = false;

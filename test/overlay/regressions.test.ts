@@ -1,9 +1,9 @@
 /** What once stopped a session, and must not again. */
 import { cpSync, rmSync } from "node:fs";
 import t from "tap";
-import { faults } from "../../native/index.js";
+import { type FaultRule, faults } from "../../native/index.js";
 import type { Session } from "../../src/overlay/session.js";
-import { create, diskOf, lab, open, pattern, readAll, temporary } from "./lab.js";
+import { create, diskOf, lab, open, pattern, random, readAll, temporary } from "./lab.js";
 
 const FILE = { kind: "file" as const, mode: 0o640, uid: 5, gid: 6 };
 const LINK = { kind: "symlink" as const, mode: 0o777, uid: 0, gid: 0, target: Buffer.alloc(4000, "A") };
@@ -110,4 +110,51 @@ t.test("the log never leaves a segment in which it wrote nothing", async (t) => 
 		t.ok((await readAll(again, disk, 4096 * block, 4096)).equals(pattern(0, 4096, salt)), `block ${block}`);
 	}
 	await again.close();
+});
+
+t.test("a lost write is told once to each descriptor: no commit after it succeeds, whoever syncs first", async (t) => {
+	t.teardown(() => faults.clear());
+	const WRITES = 40;
+	for (let seed = 1; seed <= 25; seed++) {
+		const chance = random(seed);
+		const l = lab(temporary(t, true), { segmentBytes: 64 * 1024 });
+		const tree = await create(l);
+		const disk = diskOf(tree);
+		const lost = chance(WRITES);
+		const rules: FaultRule[] = Array.from({ length: 8 }, () => ({
+			...{ op: "fdatasync", path: "/log", skip: chance(20), delayMs: 1 + chance(6) },
+		}));
+		faults.set(rules);
+		let begun = false;
+		let after = false;
+		const commits: Promise<unknown>[] = [];
+		for (let i = 0; i < WRITES; i++) {
+			if (i === lost) begun = true;
+			if (i === lost) faults.set([{ op: "pwrite", path: "/log", error: "EIO", late: true }, ...rules]);
+			const written = await tree.write(disk, 4096 * chance(40), pattern(i, 4096, seed), false).then(
+				() => true,
+				() => false,
+			);
+			after = begun;
+			if (!written) break;
+			const late = after;
+			const commit = tree.commit(disk).then(
+				() => late && t.fail(`seed ${seed}: committed after the loss`),
+				() => begun || t.fail(`seed ${seed}: refused before it`),
+			);
+			commits.push(commit);
+			if (chance(3) === 0)
+				commits.push(
+					tree.snapshot(disk).then(
+						(snapshot) => snapshot.release(),
+						() => undefined,
+					),
+				);
+			if (chance(2) === 0) await commit;
+		}
+		await Promise.all(commits);
+		t.equal(tree.usage().failed, true, `seed ${seed}: the session stops`);
+		await tree.close();
+		faults.clear();
+	}
 });
