@@ -46,7 +46,8 @@ export class BlockCache implements BlockCacheLike {
 		}
 		if (this.#allocated + bytes > this.budgetBytes) return undefined;
 		this.#allocated += bytes;
-		return Buffer.allocUnsafeSlow(bytes);
+		// Shared memory is not counted by the garbage collector, which would run once for every slab.
+		return Buffer.from(new SharedArrayBuffer(bytes));
 	}
 
 	stats(): CacheStats {
