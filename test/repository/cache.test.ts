@@ -154,7 +154,8 @@ t.test("lent bytes stay while the cache turns over, and everything lent still re
 	const held = [];
 	for (let block = 0; block < 16; block++) {
 		await image.read(block * BLOCK, Buffer.alloc(1));
-		held.push(...(image.borrow!(block * BLOCK + 100, 5000) ?? []));
+		// What is being read ahead is pinned as well, so which block is refused is a matter of timing.
+		for (const loan of image.borrow!(block * BLOCK + 100, 5000) ?? []) held.push({ block, loan });
 	}
 	t.equal(held.length, 9, "when half of the cache is lent, what is asked for beyond that is copied");
 	const pool = cache.pool(BLOCK);
@@ -163,12 +164,12 @@ t.test("lent bytes stay while the cache turns over, and everything lent still re
 	await image.read(0, whole);
 	t.ok(whole.equals(content), "read past the cache when every slot is pinned");
 	for (let slot = 0; slot < 16; slot++) pool.unpin(slot);
-	held.forEach(({ data, release }, n) => {
-		if (!data.equals(content.subarray(n * BLOCK + 100, n * BLOCK + 5100))) t.fail(`loan ${n} changed`);
-		t.type(release, "function");
-	});
+	for (const { block, loan } of held) {
+		const expected = content.subarray(block * BLOCK + 100, block * BLOCK + 5100);
+		t.ok(loan.data.equals(expected), `what was lent of block ${block} is unchanged`);
+	}
 	t.equal(cache.stats().pinnedBytes, held.length * BLOCK);
-	for (const loan of held) {
+	for (const { loan } of held) {
 		loan.release();
 		loan.release();
 	}
