@@ -89,8 +89,8 @@ export class RecordReader {
 	 */
 	start(wanted: Wanted, waiter: RecordWaiter): boolean {
 		const { identity, offset, type } = wanted;
-		const known = this.index.peek(identity, offset, type);
-		const place = known === undefined ? this.tables.find(identity, offset, type) : known;
+		// The tables are quicker to ask than the index, and a place in either is only a hint.
+		const place = this.tables.find(identity, offset, type) ?? this.index.peek(identity, offset, type);
 		if (!place || place.rawLength !== wanted.rawLength) return false;
 		if (this.index.keyring.encrypted && this.#seals.load([place.pack]) !== undefined) return false;
 		if (place.packSize !== undefined) this.tables.reading(place.pack, place.packSize);

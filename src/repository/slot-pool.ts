@@ -6,7 +6,7 @@
  * A slot is pinned while it is filled or lent, and a pinned slot is never evicted. Its generation changes whenever its content
  * does, which lets disks keep hints without telling anybody.
  */
-import { IDENTITY_BYTES } from "./layout.js";
+import { IDENTITY_BYTES, sameIdentity } from "./layout.js";
 import { SlotQueue } from "./slot-queue.js";
 
 /** A fill takes milliseconds. */
@@ -79,9 +79,7 @@ export class SlotPool {
 		for (;;) {
 			const slot = this.#table[bucket];
 			if (slot < 0) return -1;
-			const at = slot * IDENTITY_BYTES;
-			if (this.#identities.compare(identity, offset, offset + IDENTITY_BYTES, at, at + IDENTITY_BYTES) === 0)
-				return slot;
+			if (sameIdentity(this.#identities, slot * IDENTITY_BYTES, identity, offset)) return slot;
 			bucket = (bucket + 1) & this.#tableMask;
 		}
 	}
