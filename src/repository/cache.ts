@@ -41,7 +41,10 @@ export class BlockCache implements BlockCacheLike {
 		if (this.#allocated + bytes > this.budgetBytes && requester.slabs === 0) {
 			for (const pool of this.#pools.values()) {
 				if (pool === requester || this.#allocated + bytes <= this.budgetBytes) continue;
-				this.#allocated -= pool.dropSlab();
+				const slab = pool.dropSlab();
+				// Handed on as it is where it fits: what is let go stays in memory until it is collected.
+				if (slab?.length === bytes) return slab;
+				this.#allocated -= slab?.length ?? 0;
 			}
 		}
 		if (this.#allocated + bytes > this.budgetBytes) return undefined;

@@ -266,10 +266,11 @@ export class SlotPool {
 		this.#table[bucket] = -1;
 	}
 
-	/** Gives back a slab none of whose slots is pinned; returns its bytes, 0 when there is none. */
-	dropSlab(): number {
+	/** Gives back the memory of a slab none of whose slots is pinned; undefined when there is none. */
+	dropSlab(): Buffer | undefined {
 		for (let number = this.#slabs.length - 1; number >= 0; number--) {
-			if (this.#slabs[number] === undefined) continue;
+			const slab = this.#slabs[number];
+			if (slab === undefined) continue;
 			const first = number * this.#perSlab;
 			const last = first + this.#perSlab;
 			if (this.#pins.subarray(first, last).some((pins) => pins > 0)) continue;
@@ -283,8 +284,8 @@ export class SlotPool {
 			this.#free.splice(0, this.#free.length, ...this.#free.filter((slot) => !inside(slot)));
 			this.#slabs[number] = undefined;
 			this.slabs -= 1;
-			return this.#perSlab * this.slotBytes;
+			return slab;
 		}
-		return 0;
+		return undefined;
 	}
 }

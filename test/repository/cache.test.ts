@@ -93,8 +93,10 @@ t.test("slots: random use agrees with a plain map", async (t) => {
 t.test("two block sizes share one budget", async (t) => {
 	const cache = createBlockCache(4 * MIB);
 	const small = cache.pool(BLOCK);
+	const memory = new Set<Buffer>();
 	for (let n = 0; n < 200; n++) {
 		const slot = small.take(identity(n), 0, false);
+		memory.add(small.slab(slot));
 		small.ready(slot);
 		small.unpin(slot);
 	}
@@ -102,6 +104,7 @@ t.test("two block sizes share one budget", async (t) => {
 	const large = cache.pool(MIB);
 	const slot = large.take(identity(1), 0, false);
 	t.ok(slot >= 0);
+	t.ok(memory.has(large.slab(slot)), "the memory is handed on: at no time is there more than the budget");
 	large.ready(slot);
 	t.ok(cache.stats().allocatedBytes <= 4 * MIB);
 	for (let n = 300; n < 400; n++) {
