@@ -16,6 +16,7 @@
 				"src/jobs.cc",
 				"src/lane.cc",
 				"src/record.cc",
+				"src/record_queue.cc",
 				"src/seal.cc",
 				"src/socket_owner.cc",
 				"src/sys.cc"

@@ -113,6 +113,16 @@ export type RecordStatus =
 	| "tag"
 	| `E${string}`;
 
+/** Reads of single records on a lane, without a promise for each. */
+export interface RecordQueue {
+	/**
+	 * Queues one read per target; `requests` holds them in the layout of RecordRequests (native/record-requests.ts) and is
+	 * free again at once. Targets must stay untouched until their request has been told of. False: the lane is closed, and
+	 * nothing was queued.
+	 */
+	submit(requests: Uint8Array, targets: Uint8Array[]): boolean;
+}
+
 export interface HashedBlocks {
 	/** 32 bytes per block: SHA-256 of the plain block, or HMAC-SHA-256 under a key; zeros where `zero` is 1 (not computed) */
 	identities: Buffer;
@@ -150,6 +160,11 @@ export interface Lane {
 	fsyncDirectory(path: string): Promise<void>;
 	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
 	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
+	/**
+	 * Makes a queue for such reads one by one. When some have ended, `done(count)` is called: the first `count` elements of
+	 * `outcomes` are ticket × 2, plus 1 where the target is filled; it may be called for several in a row.
+	 */
+	recordQueue(outcomes: Uint32Array, done: (count: number) => void): RecordQueue;
 	/** Zero detection, then SHA-256 (HMAC-SHA-256 with a `key` of 32 bytes), of consecutive blocks; the last may be short. */
 	hashBlocks(data: Uint8Array, blockSize: number, key?: Uint8Array): Promise<HashedBlocks>;
 	/**

@@ -12,6 +12,7 @@
 #include "codec.h"
 #include "jobs.h"
 #include "lane.h"
+#include "record_queue.h"
 
 namespace {
 
@@ -54,6 +55,7 @@ public:
 				InstanceMethod<&LaneObject::fsync>("fsync"),
 				InstanceMethod<&LaneObject::fsyncDirectory>("fsyncDirectory"),
 				InstanceMethod<&LaneObject::readRecords>("readRecords"),
+				InstanceMethod<&LaneObject::recordQueue>("recordQueue"),
 				InstanceMethod<&LaneObject::hashBlocks>("hashBlocks"),
 				InstanceMethod<&LaneObject::encodeRecords>("encodeRecords"),
 				InstanceMethod<&LaneObject::sealRecords>("sealRecords"),
@@ -174,6 +176,8 @@ private:
 		for (uint32_t i = 0; i < count; i++) toRead(env, fields[i], reads[i]);
 		return submit(info, std::make_unique<ReadRecordsJob>(std::move(reads)), kept);
 	}
+
+	Napi::Value recordQueue(const Info& info) { return record_queue::create(info.Env(), lane, info[0], info[1]); }
 
 	static void toRead(Napi::Env env, const std::array<Napi::Value, kKeys>& field, ReadRecordsJob::Read& read) {
 		read.fd = args::descriptor(field[kFd]);

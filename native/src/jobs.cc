@@ -145,26 +145,41 @@ void ReadRecordsJob::readRun(size_t first, size_t end, uint64_t length, uint8_t*
 	}
 	uint64_t offset = 0;
 	for (size_t i = first; i < end; i++) {
-		Read& read = reads[i];
 		if (failure.failed()) {
-			read.error = failure.error;
-		} else if (got < offset + read.length) {
-			read.status = record::Status::cutShort;
-		} else if (read.length < record::kHeaderSize) {
-			read.status = record::Status::length;
+			reads[i].error = failure.error;
 		} else {
-			record::Header header;
-			read.status = record::verify(space + offset, read.length, read.identity, read.type, read.sealed, header);
-			if (read.status == record::Status::ok && header.rawLength != read.rawLength) {
-				read.status = record::Status::length;
-			}
-			if (read.status == record::Status::ok && read.sealed) {
-				read.status = record::unseal(space + offset, header, read.seal, read.position);
-			}
-			if (read.status == record::Status::ok) read.status = record::decode(space + offset, header, read.target);
+			reads[i].check(space + offset, got > offset ? got - offset : 0);
 		}
-		offset += read.length;
+		offset += reads[i].length;
 	}
+}
+
+void RecordRead::perform() {
+	uint8_t* const space = scratch.atLeast(length);
+	size_t got;
+	const Failure failure = sys::pread(fd, space, length, position, got);
+	if (failure.failed()) {
+		error = failure.error;
+	} else {
+		check(space, got);
+	}
+	scratch.trim();
+}
+
+void RecordRead::check(uint8_t* bytes, uint64_t got) {
+	if (got < length) {
+		status = record::Status::cutShort;
+		return;
+	}
+	if (length < record::kHeaderSize) {
+		status = record::Status::length;
+		return;
+	}
+	record::Header header;
+	status = record::verify(bytes, length, identity, type, sealed, header);
+	if (status == record::Status::ok && header.rawLength != rawLength) status = record::Status::length;
+	if (status == record::Status::ok && sealed) status = record::unseal(bytes, header, seal, position);
+	if (status == record::Status::ok) status = record::decode(bytes, header, target);
 }
 
 napi_value ReadRecordsJob::result(napi_env env) {

@@ -95,23 +95,32 @@ private:
 	const uint64_t length;
 };
 
+/** One record to read, verify and decode, and how that went. */
+struct RecordRead {
+	int fd;
+	uint64_t position;
+	uint64_t length;
+	uint8_t identity[hash::kIdentitySize];
+	uint8_t type;
+	uint64_t rawLength;
+	uint8_t* target;
+	/** encrypted: with this */
+	bool sealed = false;
+	uint8_t seal[seal::kSealSize];
+	record::Status status = record::Status::cutShort;
+	/** errno of the read; the status does not count then */
+	int error = 0;
+
+	/** On a lane thread: reads this one alone. */
+	void perform();
+	/** `got` bytes of the record have been read to `bytes`, which are decrypted in place. */
+	void check(uint8_t* bytes, uint64_t got);
+	bool good() const { return error == 0 && status == record::Status::ok; }
+};
+
 class ReadRecordsJob : public Job {
 public:
-	struct Read {
-		int fd;
-		uint64_t position;
-		uint64_t length;
-		uint8_t identity[hash::kIdentitySize];
-		uint8_t type;
-		uint64_t rawLength;
-		uint8_t* target;
-		/** encrypted: with this */
-		bool sealed = false;
-		uint8_t seal[seal::kSealSize];
-		record::Status status = record::Status::cutShort;
-		/** errno of the read; the status does not count then */
-		int error = 0;
-	};
+	using Read = RecordRead;
 
 	explicit ReadRecordsJob(std::vector<Read> reads) : reads(std::move(reads)) {}
 	Failure run() override;

@@ -52,25 +52,28 @@ void Hub::settleAll(napi_env env) {
 		const std::unique_ptr<Job> job(raw);
 		napi_handle_scope scope;
 		if (napi_open_handle_scope(env, &scope) != napi_ok) continue;
-		napi_value value = job->failure.failed() ? nullptr : job->result(env);
-		if (value != nullptr) {
-			napi_resolve_deferred(env, job->deferred, value);
-		} else {
-			bool thrown = false;
-			if (!job->failure.failed()) {
-				napi_is_exception_pending(env, &thrown);
-				job->failure = Failure{ENOMEM, "result", {}};
-			}
-			if (!thrown || napi_get_and_clear_last_exception(env, &value) != napi_ok) {
-				value = systemError(env, job->failure);
-			}
-			if (value != nullptr) napi_reject_deferred(env, job->deferred, value);
-		}
+		job->settle(env);
 		if (job->buffers != nullptr) napi_delete_reference(env, job->buffers);
 		if (--outstanding == 0) napi_unref_threadsafe_function(env, wake);
 		job->lane->settled(env);
 		napi_close_handle_scope(env, scope);
 	}
+	for (const auto& gatherer : std::exchange(gatherers, {})) gatherer->deliver(env);
+}
+
+void Job::settle(napi_env env) {
+	napi_value value = failure.failed() ? nullptr : result(env);
+	if (value != nullptr) {
+		napi_resolve_deferred(env, deferred, value);
+		return;
+	}
+	bool thrown = false;
+	if (!failure.failed()) {
+		napi_is_exception_pending(env, &thrown);
+		failure = Failure{ENOMEM, "result", {}};
+	}
+	if (!thrown || napi_get_and_clear_last_exception(env, &value) != napi_ok) value = systemError(env, failure);
+	if (value != nullptr) napi_reject_deferred(env, deferred, value);
 }
 
 void Hub::onCleanup(void* data) {
@@ -178,9 +181,7 @@ napi_value Lane::submit(napi_env env, std::unique_ptr<Job> job, napi_value buffe
 		return promise;
 	}
 	job->deferred = deferred;
-	job->lane = shared_from_this();
-	unsettled++;
-	if (hub->outstanding++ == 0) napi_ref_threadsafe_function(env, hub->wake);
+	accept(env, *job);
 	bool call;
 	{
 		std::lock_guard lock(mutex);
@@ -189,6 +190,26 @@ napi_value Lane::submit(napi_env env, std::unique_ptr<Job> job, napi_value buffe
 	}
 	if (call) wake.notify_one();
 	return promise;
+}
+
+bool Lane::submit(napi_env env, std::vector<std::unique_ptr<Job>> jobs) {
+	if (closed) return false;
+	if (jobs.empty()) return true;
+	for (const auto& job : jobs) accept(env, *job);
+	bool call;
+	{
+		std::lock_guard lock(mutex);
+		for (auto& job : jobs) queue.push_back(job.release());
+		call = wantsThread();
+	}
+	if (call) wake.notify_one();
+	return true;
+}
+
+void Lane::accept(napi_env env, Job& job) {
+	job.lane = shared_from_this();
+	unsettled++;
+	if (hub->outstanding++ == 0) napi_ref_threadsafe_function(env, hub->wake);
 }
 
 void Lane::settled(napi_env env) {

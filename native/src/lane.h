@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "errors.h"
@@ -34,13 +35,24 @@ public:
 	/** On the JavaScript thread, after success. Null when no value could be made. */
 	virtual napi_value result(napi_env env) = 0;
 
+protected:
+	/** On the JavaScript thread: tells whoever waits. */
+	virtual void settle(napi_env env);
+	Failure failure;
+
 private:
 	friend class Lane;
 	friend class Hub;
 	std::shared_ptr<Lane> lane;
 	napi_deferred deferred = nullptr;
 	napi_ref buffers = nullptr;
-	Failure failure;
+};
+
+/** Has gathered results of jobs without promises; told of all that settle in one entry into JavaScript at once. */
+class Gatherer {
+public:
+	virtual ~Gatherer() = default;
+	virtual void deliver(napi_env env) = 0;
 };
 
 /** One per environment: batches completions, so that one entry into JavaScript settles all that have finished. */
@@ -50,6 +62,8 @@ public:
 
 	/** From any thread. */
 	void finished(Job* job);
+	/** From Job::settle: `deliver` is called once all that has finished by now is settled. */
+	void gathered(std::shared_ptr<Gatherer> gatherer) { gatherers.push_back(std::move(gatherer)); }
 
 private:
 	friend class Lane;
@@ -62,6 +76,7 @@ private:
 	std::vector<Job*> done;
 	/** jobs not settled yet; while there are any, the event loop stays alive */
 	size_t outstanding = 0;
+	std::vector<std::shared_ptr<Gatherer>> gatherers;
 	std::unordered_set<Lane*> lanes;
 	napi_env env = nullptr;
 };
@@ -75,12 +90,16 @@ public:
 	/** Queues the job and returns its promise; `buffers` (may be null) is referenced until then. */
 	napi_value submit(napi_env env, std::unique_ptr<Job> job, napi_value buffers);
 
+	/** Queues jobs that settle without promises, waking one thread; false when the lane is closed. */
+	bool submit(napi_env env, std::vector<std::unique_ptr<Job>> jobs);
+
 	/** A promise that resolves when every job has settled and the threads have ended. */
 	napi_value close(napi_env env);
 
 	const std::string name;
 	const size_t threadCount;
 	size_t pending() const { return unsettled; }
+	const std::shared_ptr<Hub> hub;
 
 private:
 	friend class Hub;
@@ -93,7 +112,7 @@ private:
 	/** With the mutex held: whether the caller must notify `wake` once it has unlocked. */
 	bool wantsThread();
 
-	const std::shared_ptr<Hub> hub;
+	void accept(napi_env env, Job& job);
 	size_t unsettled = 0;
 	bool closed = false;
 	std::vector<napi_deferred> closers;

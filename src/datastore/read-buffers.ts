@@ -6,11 +6,11 @@
 /** Bytes kept for use again. */
 const KEPT_BYTES = 32 * 1024 * 1024;
 /** Smaller ones are cheap to make and come out of Node's own pool. */
-const MIN_BYTES = 16 * 1024;
+const MIN_BYTES = 2 * 1024;
 
 export class ReadBuffers {
 	/** free buffers by size, a power of two */
-	readonly #free = new Map<number, ArrayBuffer[]>();
+	readonly #free = new Map<number, Buffer[]>();
 	#kept = 0;
 
 	/** bytes lying ready */
@@ -22,21 +22,21 @@ export class ReadBuffers {
 	take(length: number): Buffer {
 		if (length < MIN_BYTES) return Buffer.allocUnsafe(length);
 		const size = sizeFor(length);
-		const memory = this.#free.get(size)?.pop();
-		if (memory === undefined) return Buffer.from(Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer, 0, length);
+		const free = this.#free.get(size)?.pop();
+		if (free === undefined) return Buffer.from(Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer, 0, length);
 		this.#kept -= size;
-		return Buffer.from(memory, 0, length);
+		return free.length === length ? free : Buffer.from(free.buffer as ArrayBuffer, 0, length);
 	}
 
 	/** Takes back what `take` gave, once. The caller must not touch it any more. */
 	give(buffer: Buffer): void {
 		if (buffer.length < MIN_BYTES) return;
-		const memory = buffer.buffer as ArrayBuffer;
-		if (this.#kept + memory.byteLength > KEPT_BYTES) return;
-		const list = this.#free.get(memory.byteLength);
-		if (list) list.push(memory);
-		else this.#free.set(memory.byteLength, [memory]);
-		this.#kept += memory.byteLength;
+		const size = buffer.buffer.byteLength;
+		if (this.#kept + size > KEPT_BYTES) return;
+		const list = this.#free.get(size);
+		if (list) list.push(buffer);
+		else this.#free.set(size, [buffer]);
+		this.#kept += size;
 	}
 }
 

@@ -11,6 +11,7 @@ import type { Delta } from "./delta.js";
 import { alignUp, PAGE } from "./geometry.js";
 import type { Log } from "./log.js";
 import type { PageRef } from "./page.js";
+import { PageBuffers } from "./page-buffers.js";
 import type { PageStore } from "./page-store.js";
 import type { Presence } from "./presence.js";
 import { clip, HOLE, type Run, ZEROS } from "./runs.js";
@@ -33,6 +34,8 @@ export interface View {
 export const BASE = -2;
 
 export class ContentReader {
+	readonly #buffers = new PageBuffers();
+
 	constructor(
 		readonly fd: number,
 		readonly lane: Lane,
@@ -127,11 +130,15 @@ export class ContentReader {
 				if ((await this.lane.pread(this.fd, part, position)) < part.length) throw new RangeError("log cut short");
 				return;
 			}
-			const pages = Buffer.allocUnsafe(length);
-			const got = await this.lane.pread(this.fd, pages, from);
-			if (got < position - from + part.length) throw new RangeError("log cut short");
-			pages.copy(part, 0, position - from, position - from + part.length);
-			if (got === length) this.cache.keep(from, [pages]);
+			const pages = this.#buffers.take(length);
+			try {
+				const got = await this.lane.pread(this.fd, pages, from);
+				if (got < position - from + part.length) throw new RangeError("log cut short");
+				pages.copy(part, 0, position - from, position - from + part.length);
+				if (got === length) this.cache.keep(from, [pages]);
+			} finally {
+				this.#buffers.give(pages);
+			}
 		} catch (error) {
 			const why = (error as SystemError).code ?? (error as Error).message;
 			throw new OverlayError("EIO", `${this.log.directory}/log: read of byte ${position} failed: ${why}`, {

@@ -4,8 +4,9 @@
  */
 import { ImageError } from "../image/image.js";
 import { TYPE } from "./layout.js";
-import type { RecordReader } from "./record-reader.js";
+import type { RecordFault, RecordReader } from "./record-reader.js";
 import type { SlotPool } from "./slot-pool.js";
+import type { RecordWaiter, Wanted } from "./store.js";
 
 /** A block whose slot is taken and waits for its bytes. */
 export interface Fill {
@@ -15,6 +16,45 @@ export interface Fill {
 	/** plain bytes */
 	rawLength: number;
 	slot: number;
+}
+
+/** Told once: undefined when the slot is ready, which is pinned meanwhile, else what went wrong. */
+export type SlotWaiter = (fault: ImageError | undefined) => void;
+
+/** A slot taken here and not filled yet, and who else waits for it. */
+class Filling {
+	waiters: SlotWaiter[] | undefined;
+
+	wait(waiter: SlotWaiter): void {
+		if (this.waiters === undefined) this.waiters = [waiter];
+		else this.waiters.push(waiter);
+	}
+
+	tell(fault: ImageError | undefined): void {
+		if (this.waiters !== undefined) for (const waiter of this.waiters) waiter(fault);
+	}
+}
+
+/** The fill of one block without a promise. */
+class SingleFill extends Filling implements Wanted, RecordWaiter {
+	readonly type = TYPE.block;
+
+	constructor(
+		private readonly fetcher: BlockFetcher,
+		readonly identity: Buffer,
+		readonly offset: number,
+		readonly rawLength: number,
+		readonly slot: number,
+		readonly target: Buffer,
+		readonly targetOffset: number,
+	) {
+		super();
+	}
+
+	recordRead(good: boolean): void {
+		if (good) this.fetcher.settle(this, undefined);
+		else this.fetcher.readSlowly(this);
+	}
 }
 
 /** Blocks per native job: enough to spare calls, few enough to keep several threads busy. */
@@ -28,8 +68,7 @@ export class BlockFetcher {
 	readonly #reader: RecordReader;
 	#direct = 0;
 	readonly #waiting: (() => void)[] = [];
-	/** slots taken here and not filled yet; a promise once the fill has begun */
-	readonly #filling = new Map<number, Promise<void> | undefined>();
+	readonly #filling = new Map<number, Filling>();
 	/** fills under way */
 	inFlight = 0;
 
@@ -44,13 +83,44 @@ export class BlockFetcher {
 	take(identity: Buffer, offset: number, ahead: boolean): number {
 		if (this.#filling.size >= this.pool.capacity * FILLING_SHARE) return -1;
 		const slot = this.pool.take(identity, offset, ahead);
-		if (slot >= 0) this.#filling.set(slot, undefined);
+		if (slot >= 0) this.#filling.set(slot, new Filling());
 		return slot;
 	}
 
 	/** Settles when a slot is filled or has failed; undefined when it is another repository that fills it. */
 	filled(slot: number): Promise<void> | undefined {
-		return this.#filling.has(slot) ? (this.#filling.get(slot) ?? Promise.resolve()) : undefined;
+		const filling = this.#filling.get(slot);
+		return filling && new Promise((resolve) => filling.wait(() => resolve()));
+	}
+
+	/** Fills one slot that was taken here. It stays pinned until `waiter` has been told. */
+	fetch({ leaf, offset, rawLength, slot }: Fill, waiter: SlotWaiter): void {
+		const { pool } = this;
+		const fill = new SingleFill(this, leaf, offset, rawLength, slot, pool.slab(slot), pool.start(slot));
+		fill.wait(waiter);
+		this.#filling.set(slot, fill);
+		this.inFlight += 1;
+		if (!this.#reader.start(fill, fill)) this.readSlowly(fill);
+	}
+
+	/** Looks for the record wherever it may be. */
+	readSlowly(fill: SingleFill): void {
+		void this.#reader.read([fill]).then(([fault]) => this.settle(fill, fault));
+	}
+
+	settle(fill: SingleFill, fault: RecordFault | undefined): void {
+		const { pool } = this;
+		const { slot } = fill;
+		this.inFlight -= 1;
+		this.#filling.delete(slot);
+		if (fault !== undefined) {
+			pool.fail(slot);
+			fill.tell(new ImageError(fault.code, fault.message, 0, 0));
+			return;
+		}
+		pool.ready(slot);
+		fill.tell(undefined);
+		pool.unpin(slot);
 	}
 
 	/**
@@ -76,22 +146,18 @@ export class BlockFetcher {
 			})),
 		);
 		this.inFlight += fills.length;
-		const settled = work.then((faults) => {
+		return work.then((faults) => {
 			this.inFlight -= fills.length;
 			return fills.map(({ slot }, n) => {
+				const filling = this.#filling.get(slot);
 				this.#filling.delete(slot);
-				const fault = faults[n];
-				if (fault === undefined) {
-					pool.ready(slot);
-					return undefined;
-				}
-				pool.fail(slot);
-				return new ImageError(fault.code, fault.message, 0, 0);
+				const fault = faults[n] && new ImageError(faults[n].code, faults[n].message, 0, 0);
+				if (fault === undefined) pool.ready(slot);
+				else pool.fail(slot);
+				filling?.tell(fault);
+				return fault;
 			});
 		});
-		const done = settled.then(() => {});
-		for (const { slot } of fills) this.#filling.set(slot, done);
-		return settled;
 	}
 
 	/** Reads one block past the cache; rejects with ImageError. */

@@ -41,12 +41,16 @@ export class BlockCache implements BlockCacheLike {
 		if (this.#allocated + bytes > this.budgetBytes && requester.slabs === 0) {
 			for (const pool of this.#pools.values()) {
 				if (pool === requester || this.#allocated + bytes <= this.budgetBytes) continue;
-				this.#allocated -= pool.dropSlab();
+				const slab = pool.dropSlab();
+				// Handed on as it is where it fits: what is let go stays in memory until it is collected.
+				if (slab?.length === bytes) return slab;
+				this.#allocated -= slab?.length ?? 0;
 			}
 		}
 		if (this.#allocated + bytes > this.budgetBytes) return undefined;
 		this.#allocated += bytes;
-		return Buffer.allocUnsafeSlow(bytes);
+		// Shared memory is not counted by the garbage collector, which would run once for every slab.
+		return Buffer.from(new SharedArrayBuffer(bytes));
 	}
 
 	stats(): CacheStats {

@@ -301,7 +301,7 @@ export interface PruneReport {
 export interface OpenOptions {
 	/** bytes of the decoded-block cache shared by every disk opened through this process; see BlockCache */
 	cache?: BlockCacheLike;
-	/** native read threads of this repository; default 4 */
+	/** native read threads of this repository; default 8 */
 	readThreads?: number;
 	/** what opens an encrypted repository; never asked for a plain one */
 	key?: KeySource;

@@ -46,6 +46,9 @@ export class DiskImage implements Image {
 	#last = -1;
 	#closed = false;
 	readonly #work = new Set<Promise<unknown>>();
+	/** reads of single blocks under way, and what `close` waits with */
+	#fetches = 0;
+	#idle: (() => void) | undefined;
 
 	constructor({ map, fetcher, label, onClose }: DiskImageParts) {
 		this.size = map.size;
@@ -75,7 +78,10 @@ export class DiskImage implements Image {
 			const within = offset + at - block * this.#blockSize;
 			const length = Math.min(target.length - at, this.#blockSize - within);
 			const slot = this.#slotOf(block);
-			if (slot === MISS) return this.#follow(this.#readSlow(offset, target, at));
+			if (slot === MISS) {
+				const alone = length === target.length ? this.#readBlock(block, within, target) : undefined;
+				return alone ?? this.#follow(this.#readSlow(offset, target, at));
+			}
 			this.#copy(slot, within, target, at, length);
 			at += length;
 		}
@@ -212,6 +218,44 @@ export class DiskImage implements Image {
 		return leaves;
 	}
 
+	/** Reads within one block that nobody is fetching, with one promise and no more; undefined when it takes more than one fill. */
+	#readBlock(block: number, within: number, target: Buffer): Promise<void> | undefined {
+		const leaf = this.#map.peek(Math.floor(block / FAN_OUT));
+		if (!leaf) return undefined;
+		const offset = (block % FAN_OUT) * IDENTITY_BYTES;
+		if (this.#pool.find(leaf, offset) >= 0) return undefined;
+		const slot = this.#fetcher.take(leaf, offset, false);
+		if (slot < 0) return undefined;
+		return new Promise((resolve, reject) => {
+			this.#fetches += 1;
+			const fill = { leaf, offset, slot, rawLength: blockLength(this.size, this.#blockSize, block) };
+			this.#fetcher.fetch(fill, (fault) => {
+				if (fault === undefined) {
+					this.#copy(slot, within, target, 0, target.length);
+					this.#setHint(block, slot);
+					resolve();
+				} else reject(this.#failed(fault, block * this.#blockSize + within, target.length));
+				this.#fetches -= 1;
+				if (this.#fetches === 0) this.#idle?.();
+			});
+			if (block !== this.#last) this.#reached(block, ZERO);
+			this.#fetchAround(block, block, 1);
+		});
+	}
+
+	/** Brings the neighbours of blocks that are being fetched along when that is likely to be of use. */
+	#fetchAround(first: number, last: number, fills: number): void {
+		if (!this.#around.worthwhile(this.#fetcher.inFlight - fills)) return;
+		const { group } = this.#around;
+		const start = Math.floor(first / group) * group;
+		const count = Math.ceil((last + 1) / group) * group - start;
+		if (count > fills) void this.#follow(this.#readAhead(start, count, true));
+	}
+
+	#failed(cause: ImageError, at: number, length: number): ImageError {
+		return new ImageError(cause.code, `${this.#label} at offset ${at}: ${cause.message}`, at, length, { cause });
+	}
+
 	async #readSlow(offset: number, target: Buffer, done: number): Promise<void> {
 		const end = offset + target.length;
 		for (let at = offset + done; at < end; ) {
@@ -221,9 +265,7 @@ export class DiskImage implements Image {
 				await this.#readPiece(at, stop, target, at - offset);
 			} catch (error) {
 				if (!(error instanceof ImageError)) throw error;
-				throw new ImageError(error.code, `${this.#label} at offset ${at}: ${error.message}`, at, stop - at, {
-					cause: error,
-				});
+				throw this.#failed(error, at, stop - at);
 			}
 			at = stop;
 		}
@@ -272,12 +314,7 @@ export class DiskImage implements Image {
 		}
 		const filled = this.#fetcher.fill(fills);
 		for (let block = first; block <= last; block++) if (block !== this.#last) this.#reached(block, ZERO);
-		if (fills.length > 0 && this.#around.worthwhile(this.#fetcher.inFlight - fills.length)) {
-			const group = this.#around.group;
-			const start = Math.floor(fills[0].block / group) * group;
-			const count = Math.ceil((fills[fills.length - 1].block + 1) / group) * group - start;
-			if (count > fills.length) void this.#follow(this.#readAhead(start, count, true));
-		}
+		if (fills.length > 0) this.#fetchAround(fills[0].block, fills[fills.length - 1].block, fills.length);
 		const blocks = await Promise.allSettled(direct.map(({ bytes }) => bytes));
 		const faults = await filled;
 		let failed: unknown;
@@ -314,6 +351,10 @@ export class DiskImage implements Image {
 		if (this.#closed) return;
 		this.#closed = true;
 		await Promise.allSettled(this.#work);
+		if (this.#fetches > 0)
+			await new Promise<void>((resolve) => {
+				this.#idle = resolve;
+			});
 		this.#onClose();
 	}
 }

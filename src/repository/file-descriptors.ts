@@ -47,6 +47,11 @@ export class DescriptorCache {
 		return opening.file;
 	}
 
+	/** As `acquire`, but undefined when the file is not open, and does not open it. */
+	acquireOpen(name: string): OpenFile | undefined {
+		return this.#files.has(name) ? (this.acquire(name) as OpenFile) : undefined;
+	}
+
 	async #open(name: string, opening: Opening): Promise<OpenFile> {
 		const done = () => {
 			if (this.#opening.get(name) === opening) this.#opening.delete(name);

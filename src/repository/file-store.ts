@@ -10,7 +10,8 @@ import { codeOf } from "./errors.js";
 import { DescriptorCache, type OpenFile } from "./file-descriptors.js";
 import { FileUpload } from "./file-upload.js";
 import { FOLDERS, LOCK_PINS, LOCK_REPOSITORY, newId, type Random } from "./layout.js";
-import type { Held, Store, StoreRead, Upload } from "./store.js";
+import { RecordStarter } from "./record-starter.js";
+import type { Held, RecordWaiter, Store, StoreRead, Upload, Wanted } from "./store.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT } = constants;
 
@@ -35,6 +36,7 @@ export class FileStore implements Store {
 	readonly #random: Random;
 	readonly #descriptors: DescriptorCache;
 	readonly #readLane: Lane;
+	readonly #starter: RecordStarter;
 	#writeLane: Lane | undefined;
 	#syncLane: Lane | undefined;
 	#writer: { id: string; held: Held; files: number } | undefined;
@@ -47,6 +49,7 @@ export class FileStore implements Store {
 		this.#random = random;
 		this.#readLane = createLane("repository-read", readThreads);
 		this.#descriptors = new DescriptorCache(place, this.#readLane, 256);
+		this.#starter = new RecordStarter(this.#readLane, this.#descriptors);
 	}
 
 	#writing(): Lane {
@@ -196,6 +199,17 @@ export class FileStore implements Store {
 		} finally {
 			for (const file of held.values()) if (typeof file !== "string") this.#descriptors.release(file);
 		}
+	}
+
+	startRecord(
+		file: string,
+		position: number,
+		length: number,
+		seal: Uint8Array | undefined,
+		wanted: Wanted,
+		waiter: RecordWaiter,
+	): boolean {
+		return this.#starter.start(file, position, length, seal, wanted, waiter);
 	}
 
 	async remove(name: string): Promise<void> {

@@ -45,5 +45,10 @@ export const newId = (random: Random): string => random(16).toString("hex");
 
 /** True when the identity at `offset` is that of an absent block or page. */
 export const isAbsent = (bytes: Buffer, offset: number): boolean =>
-	bytes.readUInt32LE(offset) === 0 &&
-	bytes.compare(ZERO_IDENTITY, 0, IDENTITY_BYTES, offset, offset + IDENTITY_BYTES) === 0;
+	bytes.readUInt32LE(offset) === 0 && sameIdentity(bytes, offset, ZERO_IDENTITY, 0);
+
+/** Whether two identities are equal. Buffer.compare is a call out of JavaScript, which costs more than the comparison. */
+export const sameIdentity = (a: Buffer, aOffset: number, b: Buffer, bOffset: number): boolean => {
+	for (let n = 0; n < IDENTITY_BYTES; n++) if (a[aOffset + n] !== b[bOffset + n]) return false;
+	return true;
+};

@@ -149,7 +149,7 @@ export const openRepository = async (path: string, options: OpenRepositoryOption
 	if (!(cache instanceof BlockCache)) throw new TypeError("the cache must come from createBlockCache");
 	const random = options.random ?? randomBytes;
 	const checkpointRecords = options.checkpointRecords ?? CHECKPOINT_RECORDS;
-	const store = new FileStore(place, random, options.readThreads ?? 4);
+	const store = new FileStore(place, random, options.readThreads ?? 8);
 	try {
 		const config = decodeConfig(await readConfig(store), place);
 		const keyring = await openKeyring(store, config, options.key);

@@ -5,7 +5,7 @@
  */
 import { ENTRY_BYTES } from "./identity-table.js";
 import type { Locator } from "./index-set.js";
-import { IDENTITY_BYTES, packName } from "./layout.js";
+import { packName, sameIdentity } from "./layout.js";
 import { decodeFooter, decodePackTrailer, PACK_TRAILER_BYTES } from "./pack-format.js";
 import type { PackSeals } from "./pack-seals.js";
 import type { Store } from "./store.js";
@@ -50,7 +50,7 @@ class PackTable {
 			if (
 				this.entries.readUInt32LE(at) === word &&
 				this.entries[at + 47] === type &&
-				this.entries.compare(identity, offset, offset + IDENTITY_BYTES, at, at + IDENTITY_BYTES) === 0
+				sameIdentity(this.entries, at, identity, offset)
 			)
 				return at;
 		}

@@ -8,18 +8,9 @@ import type { Index, Locator } from "./index-set.js";
 import { IDENTITY_BYTES, packName } from "./layout.js";
 import { PackSeals } from "./pack-seals.js";
 import { type Neighbour, PackTables } from "./pack-tables.js";
-import type { Store, StoreRead } from "./store.js";
+import type { RecordWaiter, Store, StoreRead, Wanted } from "./store.js";
 
-export interface Wanted {
-	/** buffer that holds the identity at `offset`; unchanged until settled */
-	identity: Buffer;
-	offset: number;
-	type: number;
-	/** bytes */
-	rawLength: number;
-	target: Uint8Array;
-	targetOffset: number;
-}
+export type { Wanted } from "./store.js";
 
 export interface RecordFault {
 	code: "ECORRUPT" | "EIO";
@@ -90,6 +81,21 @@ export class RecordReader {
 		} catch (error) {
 			return wanted.map(() => ({ code: "EIO", message: `${this.store.place}: ${causeOf(error)}` }));
 		}
+	}
+
+	/**
+	 * Begins one read without a promise; false when it takes waiting to find the place or to open the pack, and nothing was
+	 * begun. A read that turns out bad is one for `read`, which looks everywhere and says what is wrong.
+	 */
+	start(wanted: Wanted, waiter: RecordWaiter): boolean {
+		const { identity, offset, type } = wanted;
+		// The tables are quicker to ask than the index, and a place in either is only a hint.
+		const place = this.tables.find(identity, offset, type) ?? this.index.peek(identity, offset, type);
+		if (!place || place.rawLength !== wanted.rawLength) return false;
+		if (this.index.keyring.encrypted && this.#seals.load([place.pack]) !== undefined) return false;
+		if (place.packSize !== undefined) this.tables.reading(place.pack, place.packSize);
+		const seal = this.#seals.of(place.pack);
+		return this.store.startRecord(packName(place.pack), place.offset, place.length, seal, wanted, waiter);
 	}
 
 	/** Where a record is said to be: asks memory first. */

@@ -6,7 +6,7 @@
  * A slot is pinned while it is filled or lent, and a pinned slot is never evicted. Its generation changes whenever its content
  * does, which lets disks keep hints without telling anybody.
  */
-import { IDENTITY_BYTES } from "./layout.js";
+import { IDENTITY_BYTES, sameIdentity } from "./layout.js";
 import { SlotQueue } from "./slot-queue.js";
 
 /** A fill takes milliseconds. */
@@ -79,9 +79,7 @@ export class SlotPool {
 		for (;;) {
 			const slot = this.#table[bucket];
 			if (slot < 0) return -1;
-			const at = slot * IDENTITY_BYTES;
-			if (this.#identities.compare(identity, offset, offset + IDENTITY_BYTES, at, at + IDENTITY_BYTES) === 0)
-				return slot;
+			if (sameIdentity(this.#identities, slot * IDENTITY_BYTES, identity, offset)) return slot;
 			bucket = (bucket + 1) & this.#tableMask;
 		}
 	}
@@ -268,10 +266,11 @@ export class SlotPool {
 		this.#table[bucket] = -1;
 	}
 
-	/** Gives back a slab none of whose slots is pinned; returns its bytes, 0 when there is none. */
-	dropSlab(): number {
+	/** Gives back the memory of a slab none of whose slots is pinned; undefined when there is none. */
+	dropSlab(): Buffer | undefined {
 		for (let number = this.#slabs.length - 1; number >= 0; number--) {
-			if (this.#slabs[number] === undefined) continue;
+			const slab = this.#slabs[number];
+			if (slab === undefined) continue;
 			const first = number * this.#perSlab;
 			const last = first + this.#perSlab;
 			if (this.#pins.subarray(first, last).some((pins) => pins > 0)) continue;
@@ -285,8 +284,8 @@ export class SlotPool {
 			this.#free.splice(0, this.#free.length, ...this.#free.filter((slot) => !inside(slot)));
 			this.#slabs[number] = undefined;
 			this.slabs -= 1;
-			return this.#perSlab * this.slotBytes;
+			return slab;
 		}
-		return 0;
+		return undefined;
 	}
 }

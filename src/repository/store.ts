@@ -15,6 +15,24 @@ export interface StoreRead extends Omit<RecordRead, "fd" | "seal"> {
 	seal: Uint8Array | undefined;
 }
 
+/** A record that somebody wants, wherever it is. */
+export interface Wanted {
+	/** buffer that holds the identity at `offset`; unchanged until settled */
+	identity: Buffer;
+	offset: number;
+	type: number;
+	/** bytes */
+	rawLength: number;
+	target: Uint8Array;
+	targetOffset: number;
+}
+
+/** Who started a read of a record. */
+export interface RecordWaiter {
+	/** Never called before the start has returned. `good`: the target is filled. */
+	recordRead(good: boolean): void;
+}
+
 /** A file that is being written and has no name yet. */
 export interface Upload {
 	/** bytes appended so far */
@@ -54,6 +72,18 @@ export interface Store {
 	read(name: string, position: number, length: number): Promise<Buffer>;
 	/** Reads, verifies and decodes records; one status per read, in order. Never rejects for a bad record. */
 	readRecords(reads: StoreRead[]): Promise<RecordStatus[]>;
+	/**
+	 * Begins to read one record without a promise, together with all others begun in this turn. False when it cannot be begun
+	 * without waiting: use `readRecords`, also to learn what was wrong with one that was not good.
+	 */
+	startRecord(
+		file: string,
+		position: number,
+		length: number,
+		seal: Uint8Array | undefined,
+		wanted: Wanted,
+		waiter: RecordWaiter,
+	): boolean;
 	/** Removes a file; nothing happens when it is gone. */
 	remove(name: string): Promise<void>;
 	/** Gives a file another name, durably; EEXIST when it is taken. */

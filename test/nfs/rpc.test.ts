@@ -212,6 +212,31 @@ t.test("a connection that asks for much does not make another one wait", async (
 	}
 });
 
+t.test("a connection whose requests take long does not make another one wait for all of them", async (t) => {
+	const { fileSystem, server } = await served(t);
+	const file = fileSystem.file("/springback/one/a", Buffer.alloc(4096, 3));
+	const [greedy, other] = [await RawClient.connect(server.nfsPort), await RawClient.connect(server.nfsPort)];
+	const args = xdr().opaque(file.handle).u64(0).u32(1).done();
+	let carriedOut = 0;
+	// Each keeps the thread for 2 ms: all of them arrive in one piece, and so does the other one's request meanwhile.
+	const read = file.read.bind(file);
+	file.read = (offset, count) => {
+		if (carriedOut++ === 0) other.send(mark(encodeCall(NFS, 3, P.NULL, NOTHING, { xid: 7 })));
+		for (const until = performance.now() + 2; performance.now() < until; );
+		return read(offset, count);
+	};
+	greedy.send(Buffer.concat(Array.from({ length: 100 }, (_, xid) => mark(encodeCall(NFS, 3, P.READ, args, { xid })))));
+	const all = (async () => {
+		for (let xid = 0; xid < 100; xid++) t.equal(decodeReply(await greedy.next()).xid, xid, "in order");
+	})();
+	t.equal(decodeReply(await other.next()).xid, 7);
+	t.ok(carriedOut < 50, `${carriedOut} of 100 carried out before it`);
+	await all;
+	t.equal(carriedOut, 100);
+	greedy.close();
+	other.close();
+});
+
 t.test("slices are given back when the client is gone", async (t) => {
 	const { fileSystem, server } = await served(t);
 	let released = 0;

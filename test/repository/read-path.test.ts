@@ -1,5 +1,5 @@
 /** What comes along with a miss: pack tables, neighbouring pages and blocks. A help that must never harm. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -10,7 +10,7 @@ import { Keyring } from "../../src/repository/keyring.js";
 import { PackSeals } from "../../src/repository/pack-seals.js";
 import { PackTables } from "../../src/repository/pack-tables.js";
 import { ReadAround } from "../../src/repository/read-around.js";
-import { BLOCK, Dice, fresh, MemoryImage, MIB, open, randomFrom, request } from "./helpers.js";
+import { BLOCK, Dice, encrypted, fresh, MemoryImage, MIB, open, PASSPHRASE, randomFrom, request } from "./helpers.js";
 
 t.afterEach(() => faults.clear());
 
@@ -147,6 +147,111 @@ t.test("errors and delays of prefetching reads", async (t) => {
 		faults.clear();
 		await repository.close();
 	}
+});
+
+t.test("misses of one turn are read together, and a fault among them is one reader's own", async (t) => {
+	const { path, content, point, data } = await stored(t, 400);
+	// Damaged where it lies, so that no other place helps.
+	const damaged = 42;
+	data.bytes[96 + damaged * (BLOCK + 56) + 1000] ^= 1;
+	writeFileSync(data.path, data.bytes);
+	const cache = createBlockCache(32 * MIB);
+	const repository = await open(t, path, { cache });
+	const image = await repository.openDisk(point, "disk0");
+	// The map, the pack's table and its descriptor are there.
+	for (const block of [0, 64, 128, 192, 256, 320, 384]) await image.read(block * BLOCK, Buffer.alloc(1));
+	const read = async (blocks: number[]) => {
+		const targets = blocks.map(() => Buffer.alloc(3000));
+		const reads = blocks.map((block, n) => image.read(block * BLOCK + 700, targets[n]));
+		const results = await Promise.allSettled(reads);
+		return results.map((result, n) => {
+			if (result.status === "rejected") return result.reason.code;
+			return targets[n].equals(content.subarray(blocks[n] * BLOCK + 700, blocks[n] * BLOCK + 3700)) ? "read" : "wrong";
+		});
+	};
+	// Too far apart for a stream.
+	const blocks = Array.from({ length: 32 }, (_, n) => 9 + n * 11);
+	const expected = blocks.map((block) => (block === damaged ? "ECORRUPT" : "read"));
+	t.same(await read(blocks), expected);
+	await t.rejects(async () => image.read(damaged * BLOCK + 5, Buffer.alloc(1)), {
+		message: new RegExp(`disk0 at offset ${damaged * BLOCK + 5}: .*/packs/.*checksum differs`),
+		offset: damaged * BLOCK + 5,
+	});
+	// An error of the disk that passes is looked behind: a read fails only when every look does.
+	faults.set([{ op: "pread", path: "packs", error: "EIO", skip: 3, count: 2 }]);
+	const others = blocks.map((block) => block + 5);
+	t.same(
+		await read(others),
+		others.map(() => "read"),
+	);
+	faults.set([{ op: "pread", path: "packs", error: "EIO", count: -1 }]);
+	t.same(await read([362, 374, 395]), ["EIO", "EIO", "EIO"]);
+	faults.clear();
+	t.same(await read([362, 374, 395]), ["read", "read", "read"], "and nothing of it stays");
+	t.ok(await until(() => cache.stats().pinnedBytes === 0), "every slot is given back");
+});
+
+t.test("a pack that is cut short fails the reads beyond its end only", async (t) => {
+	const { path, content, point, data } = await stored(t, 200);
+	const image = await (await open(t, path)).openDisk(point, "disk0");
+	for (const block of [0, 64, 128]) await image.read(block * BLOCK, Buffer.alloc(1));
+	truncateSync(data.path, 96 + 100 * (BLOCK + 56) + 500);
+	const blocks = Array.from({ length: 20 }, (_, n) => 10 + n * 9);
+	const targets = blocks.map(() => Buffer.alloc(600));
+	const results = await Promise.allSettled(blocks.map((block, n) => image.read(block * BLOCK, targets[n])));
+	for (const [n, block] of blocks.entries()) {
+		t.equal(results[n].status, block < 100 ? "fulfilled" : "rejected", `block ${block}`);
+		if (block < 100) t.ok(targets[n].equals(content.subarray(block * BLOCK, block * BLOCK + 600)));
+	}
+});
+
+t.test("misses of an encrypted repository are read the same way", async (t) => {
+	const writer = await encrypted(t);
+	const content = new Dice(5).bytes(64 * BLOCK);
+	const { point } = await writer.backup(request("vm", new MemoryImage(content)));
+	await writer.close();
+	const image = await (await open(t, writer.path, PASSPHRASE)).openDisk(point, "disk0");
+	await image.read(0, Buffer.alloc(1));
+	const blocks = [5, 9, 17, 33, 60];
+	const targets = blocks.map(() => Buffer.alloc(BLOCK));
+	await Promise.all(blocks.map((block, n) => image.read(block * BLOCK, targets[n])));
+	for (const [n, block] of blocks.entries())
+		t.ok(targets[n].equals(content.subarray(block * BLOCK, (block + 1) * BLOCK)));
+});
+
+t.test("a disk that hangs holds up its own repository's misses only, and close waits for them", async (t) => {
+	const hung = await stored(t, 200);
+	const healthy = await stored(t, 128);
+	const cache = createBlockCache(32 * MIB);
+	const slow = await openRepository(hung.path, { cache });
+	const quick = await open(t, healthy.path, { cache });
+	const [bad, good] = [await slow.openDisk(hung.point, "disk0"), await quick.openDisk(healthy.point, "disk0")];
+	for (const image of [bad, good]) for (const block of [0, 64]) await image.read(block * BLOCK, Buffer.alloc(1));
+	faults.set([{ op: "*", path: hung.path, delayMs: 3_600_000, count: -1 }]);
+	let ended = 0;
+	const waiting = Array.from({ length: 30 }, (_, n) =>
+		Promise.resolve(bad.read((90 + n * 3) * BLOCK, Buffer.alloc(10))).then(() => {
+			ended += 1;
+		}),
+	);
+	const blocks = Array.from({ length: 30 }, (_, n) => 70 + n);
+	const targets = blocks.map(() => Buffer.alloc(4096));
+	await Promise.all(blocks.map((block, n) => good.read(block * BLOCK, targets[n])));
+	for (const [n, block] of blocks.entries())
+		t.ok(targets[n].equals(healthy.content.subarray(block * BLOCK, block * BLOCK + 4096)));
+	t.equal(ended, 0);
+	let closed = false;
+	const closing = bad.close().then(() => {
+		closed = true;
+	});
+	await sleep(20);
+	t.equal(closed, false);
+	faults.clear();
+	await closing;
+	await Promise.all(waiting);
+	t.equal(ended, 30);
+	await slow.close();
+	t.ok(await until(() => cache.stats().pinnedBytes === 0));
 });
 
 t.test("close during a prefetch; opening a file blocks nobody", async (t) => {

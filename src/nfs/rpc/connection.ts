@@ -18,6 +18,8 @@ export interface Limits {
 	batchReplies: number;
 	/** bytes of one writev, and of what one connection may send before all others have had their turn */
 	batchBytes: number;
+	/** ms that requests of one connection may take before all others have had their turn */
+	turnTime: number;
 	/** requests of one connection that may be in flight */
 	inFlight: number;
 	/** bytes of their arguments and of the replies that are being made for them */
@@ -36,6 +38,7 @@ export const LIMITS: Limits = {
 	maxRecord: 1024 * 1024 + 4096,
 	batchReplies: 512,
 	batchBytes: 1024 * 1024,
+	turnTime: 1,
 	inFlight: 512,
 	inFlightBytes: 16 * 1024 * 1024,
 	unsentBytes: 64 * 1024 * 1024,
@@ -43,6 +46,9 @@ export const LIMITS: Limits = {
 	sendTimeout: 300_000,
 	sweepInterval: 5000,
 };
+
+/** Requests between looks at the clock. */
+const LOOK_EVERY = 4;
 
 export class Connection implements Sink {
 	readonly peer: Peer;
@@ -115,7 +121,7 @@ export class Connection implements Sink {
 		this.#dispatcher.batch++;
 		try {
 			for (;;) {
-				if (this.#mustWait()) {
+				if (this.#mustWait() || this.#turnIsOver(handled, started)) {
 					this.#paused = true;
 					break;
 				}
@@ -140,6 +146,14 @@ export class Connection implements Sink {
 		}
 		if (!this.#receive.unfinished || this.#paused) this.#receivingSince = 0;
 		else if (handled > 0 || this.#receivingSince === 0) this.#receivingSince = started;
+	}
+
+	/** True when others have waited long enough for this connection's requests; the next turn goes on with them. */
+	#turnIsOver(handled: number, started: number): boolean {
+		if (handled === 0 || handled % LOOK_EVERY !== 0 || this.#service.stats.connections < 2) return false;
+		if (performance.now() - started < this.#limits.turnTime) return false;
+		this.flushSoon();
+		return true;
 	}
 
 	/** True when parsing must stop; sends a batch that is full. */
