@@ -54,7 +54,8 @@ export class PagePool {
 		let slot = this.#used;
 		if (slot < this.#capacity) {
 			if (slot % SLAB_PAGES === 0) {
-				this.#slabs.push(Buffer.allocUnsafeSlow(Math.min(SLAB_PAGES, this.#capacity - slot) * PAGE));
+				// Shared memory is not counted by the garbage collector, which would run once for every slab.
+				this.#slabs.push(Buffer.from(new SharedArrayBuffer(Math.min(SLAB_PAGES, this.#capacity - slot) * PAGE)));
 			}
 			this.#used++;
 		} else {
