@@ -1,3 +1,3 @@
 /** What the rooms above use of nbd/. */
-export { connectNbd, NbdImage, type NbdOptions } from "./image.js";
+export { connectNbd, NbdImage, type NbdOptions } from "./client/image.js";
 export { isNbdUri, NBD_PORT, type NbdAddress, parseNbdUri } from "./uri.js";
