@@ -213,6 +213,8 @@ export interface SessionTree {
 	/** As Image.borrow. */
 	borrow(id: InodeId, offset: number, length: number): Loan[] | undefined;
 	write(id: InodeId, offset: number, data: Buffer, stable: boolean): Promise<{ before: Prior }>;
+	/** As a write of `length` zeros, at a cost that does not depend on how many they are. */
+	zero(id: InodeId, offset: number, length: number, stable: boolean): Promise<void>;
 	commit(id: InodeId): Promise<void>;
 	extents(id: InodeId, offset: number, length: number): Extent[] | Promise<Extent[]>;
 	snapshot(id: InodeId): Promise<EpochSnapshot>;

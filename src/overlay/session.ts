@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { sys } from "../../native/index.js";
 import type { Extent, Loan } from "../image/image.js";
-import { writeContent } from "./content.js";
+import { writeContent, zeroContent } from "./content.js";
 import type {
 	BaseDisk,
 	CreateSpec,
@@ -120,6 +120,11 @@ export class Session implements SessionTree {
 	write(id: InodeId, offset: number, data: Buffer, stable: boolean): Promise<{ before: Prior }> {
 		if (this.#closing) return Promise.reject(this.#closed());
 		return writeContent(this.engine.log, this.now, id, offset, data, stable);
+	}
+
+	zero(id: InodeId, offset: number, length: number, stable: boolean): Promise<void> {
+		if (this.#closing) return Promise.reject(this.#closed());
+		return zeroContent(this.engine.log, this.now, id, offset, length, stable);
 	}
 
 	async commit(id: InodeId): Promise<void> {

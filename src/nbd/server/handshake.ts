@@ -227,7 +227,13 @@ export class ServerHandshake<Peer> {
 
 	async #open(name: string): Promise<NbdExport> {
 		const { exports, peer } = this.options;
-		const found = await exports.open(peer, name);
+		let found: NbdExport | undefined;
+		try {
+			found = await exports.open(peer, name);
+		} catch (error) {
+			this.options.log(`cannot have export "${printable(name)}": ${(error as Error).message}`);
+			throw new Unknown("the export cannot be opened now");
+		}
 		if (!found) throw new Unknown("no such export");
 		return found;
 	}
@@ -283,3 +289,6 @@ export class ServerHandshake<Peer> {
 		return false;
 	}
 }
+
+/** What a stranger wrote, fit for a log. */
+const printable = (text: string): string => text.replace(/[^\x20-\x7e]+/g, "?").slice(0, 100);

@@ -1,6 +1,6 @@
 /** The NBD server: listeners over TCP and Unix sockets, and how many connections there may be. */
-import { chmodSync, rmSync } from "node:fs";
-import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
+import { chmodSync, lstatSync, rmSync } from "node:fs";
+import { connect, createServer, type ListenOptions, type Server, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import type { TlsOptions } from "node:tls";
 import { SlabPool } from "../../net/slabs.js";
@@ -65,7 +65,7 @@ export class NbdServer<Peer extends NbdPeer> {
 
 	/** Listens on a socket that only its owner can open, replacing one that was left there. Rejects with the system's error. */
 	async listenUnix(path: string): Promise<void> {
-		rmSync(path, { force: true });
+		await clear(path);
 		// The umask keeps others out from the first moment; chmod settles it whatever the umask was.
 		const mask = process.umask(0o177);
 		try {
@@ -144,4 +144,19 @@ export class NbdServer<Peer extends NbdPeer> {
 		await Promise.all(closed);
 		clearTimeout(grace);
 	}
+}
+
+/** Removes the socket of a server that died. Rejects with EADDRINUSE or EEXIST when something else is there. */
+async function clear(path: string): Promise<void> {
+	const there = lstatSync(path, { throwIfNoEntry: false });
+	if (!there) return;
+	const refuse = (code: string) => Object.assign(new Error(`${path}: ${code}`), { code });
+	if (!there.isSocket()) throw refuse("EEXIST");
+	const used = await new Promise<boolean>((resolve) => {
+		const socket = connect(path, () => resolve(true));
+		socket.once("error", () => resolve(false));
+		socket.once("connect", () => socket.destroy());
+	});
+	if (used) throw refuse("EADDRINUSE");
+	rmSync(path, { force: true });
 }
