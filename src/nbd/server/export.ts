@@ -1,5 +1,6 @@
 /** What the server serves: any Image under a name, and who may see which. */
 import type { Image, WritableImage } from "../../image/image.js";
+import { TransmissionFlag } from "../protocol.js";
 
 /** A run of a block status reply: bytes, and the context's own flags. */
 export interface StatusRun {
@@ -41,4 +42,15 @@ export interface NbdExports<Peer> {
 	names(peer: Peer): string[];
 	/** undefined: there is none of that name for this peer */
 	open(peer: Peer, name: string): NbdExport | undefined | Promise<NbdExport | undefined>;
+}
+
+/** What a client is told of an export ("Transmission flags"). */
+export function transmissionFlags(exported: NbdExport, structured: boolean): number {
+	const flag = TransmissionFlag;
+	let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE;
+	if (structured) flags |= flag.SEND_DF;
+	if (exported.multiConnection) flags |= flag.CAN_MULTI_CONN;
+	if (exported.readOnly) return flags | flag.READ_ONLY;
+	flags |= flag.SEND_TRIM | flag.SEND_WRITE_ZEROES;
+	return exported.image.zero ? flags | flag.SEND_FAST_ZERO : flags;
 }

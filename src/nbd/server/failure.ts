@@ -28,5 +28,6 @@ export const WORDS: Record<number, string> = {
 	[Errno.EINVAL]: "invalid request",
 	[Errno.ENOSPC]: "beyond the end of the export",
 	[Errno.EOVERFLOW]: "the request is too large",
+	[Errno.ENOMEM]: "the server has no memory for so large a read now",
 	[Errno.ENOTSUP]: "not supported",
 };

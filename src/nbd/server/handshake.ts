@@ -13,10 +13,10 @@ import {
 	Option,
 	OptionError,
 	OptionReply,
-	TransmissionFlag,
 } from "../protocol.js";
 import type { Channel } from "./channel.js";
-import type { NbdExport, NbdExports, StatusSource } from "./export.js";
+import { type NbdExport, type NbdExports, type StatusSource, transmissionFlags } from "./export.js";
+import { Intake, Unfollowable } from "./intake.js";
 import { MAX_REQUEST } from "./limits.js";
 import {
 	blockInfo,
@@ -59,9 +59,6 @@ export interface HandshakeOptions<Peer> {
 /** Contexts that one connection may ask for at a time. */
 const MAX_CONTEXTS = 16;
 
-/** The peer cannot be followed: the connection ends without an answer. */
-class Unfollowable extends Error {}
-
 /** What is asked for does not exist, or not for this peer. */
 class Unknown extends Error {}
 
@@ -70,19 +67,18 @@ type Selected = { export: string; names: string[] };
 export class ServerHandshake<Peer> {
 	#structured = false;
 	#selected: Selected | undefined;
-	#taken: { length: number; resolve: (bytes: Buffer) => void; reject: (error: Error) => void } | undefined;
+	readonly #intake: Intake;
 
 	constructor(
 		private readonly channel: Channel,
 		private readonly options: HandshakeOptions<Peer>,
 	) {
-		channel.onArrived = () => this.#serve();
-		channel.onEnd = () => this.left();
+		this.#intake = new Intake(channel);
 	}
 
 	/** Nothing more will come. */
 	left(): void {
-		this.#taken?.reject(new Unfollowable("the client left"));
+		this.#intake.left();
 	}
 
 	/** The client's choice; undefined when it left in good order. Rejects when it cannot be followed. */
@@ -92,15 +88,15 @@ export class ServerHandshake<Peer> {
 		hello.writeBigUInt64BE(IHAVEOPT, 8);
 		hello.writeUInt16BE(Handshake.FIXED_NEWSTYLE | Handshake.NO_ZEROES, 16);
 		await this.channel.send(hello);
-		const flags = (await this.#take(4)).readUInt32BE(0);
+		const flags = (await this.#intake.take(4)).readUInt32BE(0);
 		if ((flags & ~(Handshake.FIXED_NEWSTYLE | Handshake.NO_ZEROES)) !== 0)
 			throw new Unfollowable(`unknown handshake flags 0x${flags.toString(16)}`);
 		for (;;) {
-			const header = optionHeader(await this.#take(16));
+			const header = optionHeader(await this.#intake.take(16));
 			if (header === undefined) throw new Unfollowable("this is not an NBD client");
 			const { option, length } = header;
 			if (length > this.options.optionBytes) throw new Unfollowable(`option ${option} with ${length} bytes`);
-			const data = await this.#take(length);
+			const data = await this.#intake.take(length);
 			if (option === Option.ABORT) {
 				await this.channel.send(optionReply(option, OptionReply.ACK)).catch(() => undefined);
 				return undefined;
@@ -183,7 +179,7 @@ export class ServerHandshake<Peer> {
 		const exported = await this.#open(name);
 		try {
 			const { image, description, preferredBlock } = exported;
-			const replies = [exportInfo(option, image.size, this.#flags(exported))];
+			const replies = [exportInfo(option, image.size, transmissionFlags(exported, this.#structured))];
 			if (wanted.has(Info.NAME)) replies.push(textInfo(option, Info.NAME, name));
 			if (wanted.has(Info.DESCRIPTION) && description) replies.push(textInfo(option, Info.DESCRIPTION, description));
 			if (wanted.has(Info.BLOCK_SIZE))
@@ -204,7 +200,7 @@ export class ServerHandshake<Peer> {
 		});
 		const reply = Buffer.alloc(noZeroes ? 10 : 134);
 		reply.writeBigUInt64BE(BigInt(exported.image.size), 0);
-		reply.writeUInt16BE(this.#flags(exported), 8);
+		reply.writeUInt16BE(transmissionFlags(exported, this.#structured), 8);
 		try {
 			await this.channel.send(reply);
 			return this.#chosen(name, exported);
@@ -238,16 +234,6 @@ export class ServerHandshake<Peer> {
 		return found;
 	}
 
-	#flags(exported: NbdExport): number {
-		const flag = TransmissionFlag;
-		let flags = flag.HAS_FLAGS | flag.SEND_FLUSH | flag.SEND_FUA | flag.SEND_CACHE;
-		if (this.#structured) flags |= flag.SEND_DF;
-		if (exported.multiConnection) flags |= flag.CAN_MULTI_CONN;
-		if (exported.readOnly) return flags | flag.READ_ONLY;
-		flags |= flag.SEND_TRIM | flag.SEND_WRITE_ZEROES;
-		return exported.image.zero ? flags | flag.SEND_FAST_ZERO : flags;
-	}
-
 	/** What was agreed on before TLS is forgotten, and nothing may have been sent behind the request. */
 	async #startTls(data: Buffer): Promise<void> {
 		readNothing(data);
@@ -264,29 +250,6 @@ export class ServerHandshake<Peer> {
 		await this.channel.startTls(tls);
 		this.#structured = false;
 		this.#selected = undefined;
-	}
-
-	/** The next `length` bytes, as a copy. */
-	#take(length: number): Promise<Buffer> {
-		return new Promise((resolve, reject) => {
-			this.#taken = { length, resolve, reject };
-			this.channel.need = Math.max(1, length);
-			if (!this.#serve()) return;
-			if (this.channel.ended || this.channel.closed) reject(new Unfollowable("the client left"));
-			else this.channel.resume();
-		});
-	}
-
-	/** True when more must arrive. */
-	#serve(): boolean {
-		const { receive } = this.channel;
-		if (this.#taken === undefined) return false;
-		const { length, resolve } = this.#taken;
-		if (receive.available < length) return true;
-		this.#taken = undefined;
-		const at = receive.take(length);
-		resolve(Buffer.from(receive.slab.buffer.subarray(at, at + length)));
-		return false;
 	}
 }
 

@@ -11,18 +11,20 @@ const SMALLEST_HOLE = 512;
 
 /** Appends the whole reply. `slices` are the data, in order; they stay as they are until the batch is released. */
 export function replyToRead(replies: Replies, request: Request, slices: readonly Buffer[], structured: boolean): void {
-	if (!structured) {
-		replies.simple(request, 0);
-		for (const slice of slices) replies.gather(slice);
+	const { flags, offset, length } = request;
+	if (structured && (flags & CommandFlag.DF) === 0) {
+		replyToPart(replies, request, offset, slices);
 		return;
 	}
-	if ((request.flags & CommandFlag.DF) !== 0) {
-		replies.offsetData(request, request.offset, request.length, true);
-		for (const slice of slices) replies.gather(slice);
-		return;
-	}
+	if (structured) replies.offsetData(request, offset, length, true);
+	else replies.simple(request, 0);
+	for (const slice of slices) replies.gather(slice);
+}
+
+/** Appends the chunks of a part of the data, which begins at `offset`; the part at the end of it ends the reply. */
+export function replyToPart(replies: Replies, request: Request, offset: number, slices: readonly Buffer[]): void {
 	const end = request.offset + request.length;
-	let at = request.offset;
+	let at = offset;
 	let run: Buffer[] = [];
 	let runLength = 0;
 	let runZero = false;

@@ -13,6 +13,10 @@ export interface Batch {
 	release(): void;
 }
 
+export interface Releasable {
+	release(): void;
+}
+
 /** What names a request in its reply: its cookie, in two halves. */
 export interface Cookie {
 	readonly high: number;
@@ -25,7 +29,7 @@ const WORDS_MAX = 200;
 const DWORD = 2 ** 32;
 
 export class Replies {
-	/** in this batch */
+	/** replies that end in this batch */
 	count = 0;
 	bytes = 0;
 	readonly #pool: SlabPool;
@@ -34,7 +38,7 @@ export class Replies {
 	#at = 0;
 	#runStart = 0;
 	#pieces: Piece[] = [];
-	#owners: (() => void)[] = [];
+	#owners: Releasable[] = [];
 
 	constructor(pool: SlabPool) {
 		this.#pool = pool;
@@ -87,14 +91,14 @@ export class Replies {
 		this.bytes += slice.length;
 	}
 
-	/** Called when the batch is released. */
-	own(release: () => void): void {
-		this.#owners.push(release);
+	/** Released with the batch. */
+	own(owner: Releasable): void {
+		this.#owners.push(owner);
 	}
 
 	/** Takes the batch so far; undefined when there is nothing. */
 	take(): Batch | undefined {
-		if (this.count === 0) return undefined;
+		if (this.bytes === 0 && this.#owners.length === 0) return undefined;
 		this.#closeRun();
 		const slabs = this.#slabs;
 		if (this.#slab !== undefined) slabs.push(this.#slab);
@@ -104,7 +108,7 @@ export class Replies {
 			bytes: this.bytes,
 			release: () => {
 				for (const slab of slabs) slab.drop();
-				for (const release of owners) release();
+				for (const owner of owners) owner.release();
 			},
 		};
 		this.#slab = undefined;

@@ -12,6 +12,7 @@ export class Sender {
 	#turnBytes = 0;
 	#sendingSince = 0;
 	#closed = false;
+	#waiting: (() => void)[] = [];
 
 	/** @param proceed called when a batch has left, or what was scheduled was sent */
 	constructor(
@@ -24,7 +25,7 @@ export class Sender {
 
 	/** Something is written and has not left. */
 	get busy(): boolean {
-		return this.sending || this.replies.count > 0;
+		return this.sending || this.replies.bytes > 0;
 	}
 
 	/** True when no more replies should be made now: the batch is full and cannot leave yet. */
@@ -42,7 +43,7 @@ export class Sender {
 	/** Sends what it may; the rest follows when the batch under way has left or others have had their turn. */
 	flush(): void {
 		if (this.#closed) this.replies.take()?.release();
-		if (this.sending || this.replies.count === 0) return;
+		if (this.sending || this.replies.bytes === 0) return;
 		if (this.#turnBytes >= this.limits.batchBytes) {
 			this.flushSoon();
 			return;
@@ -64,6 +65,7 @@ export class Sender {
 				this.flush();
 				this.proceed();
 			}
+			this.#wake();
 		});
 		returned = true;
 		if (this.sending) this.#sendingSince = performance.now();
@@ -78,7 +80,18 @@ export class Sender {
 			this.#turnBytes = 0;
 			this.flush();
 			this.proceed();
+			this.#wake();
 		});
+	}
+
+	/** Resolves when there is room for more replies; false: nobody is there to get them. */
+	async room(): Promise<boolean> {
+		while (!this.#closed && this.crowded()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+		return !this.#closed;
+	}
+
+	#wake(): void {
+		for (const go of this.#waiting.splice(0)) go();
 	}
 
 	stalled(now: number): boolean {
@@ -88,5 +101,6 @@ export class Sender {
 	close(): void {
 		this.#closed = true;
 		this.replies.take()?.release();
+		this.#wake();
 	}
 }

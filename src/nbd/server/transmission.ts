@@ -4,23 +4,16 @@
  * makes the client wait.
  */
 import { performance } from "node:perf_hooks";
-import type { Slab, SlabPool } from "../../net/slabs.js";
+import type { SlabPool } from "../../net/slabs.js";
 import { Command, CommandFlag, REQUEST_MAGIC } from "../protocol.js";
 import type { Channel } from "./channel.js";
-import { carryOut } from "./commands.js";
-import { failureOf, isGone, isUnexpected, WORDS } from "./failure.js";
+import { RequestHandler } from "./handler.js";
 import type { Chosen } from "./handshake.js";
 import { Incoming } from "./incoming.js";
 import { type Limits, MAX_REQUEST, type Totals } from "./limits.js";
-import { replyToRead } from "./read-reply.js";
 import { Replies } from "./replies.js";
 import { REQUEST_HEADER, type Request, readRequest, refusalOf } from "./request.js";
 import { Sender } from "./sender.js";
-import { describe } from "./status.js";
-
-/** Reads that cannot be lent and are shorter come out of Node's own pool. */
-const SMALL_READ = 16 * 1024;
-const SCRATCH = 1024 * 1024;
 
 export interface TransmissionOptions {
 	channel: Channel;
@@ -35,11 +28,10 @@ export interface TransmissionOptions {
 export class Transmission {
 	readonly #channel: Channel;
 	readonly #chosen: Chosen;
-	readonly #pool: SlabPool;
 	readonly #limits: Limits;
 	readonly #totals: Totals;
 	readonly #log: (line: string) => void;
-	readonly #replies: Replies;
+	readonly #handler: RequestHandler;
 	readonly #sender: Sender;
 	/** a WRITE whose data is arriving */
 	#incoming: Incoming | undefined;
@@ -54,12 +46,15 @@ export class Transmission {
 	constructor({ channel, chosen, pool, limits, totals, log }: TransmissionOptions) {
 		this.#channel = channel;
 		this.#chosen = chosen;
-		this.#pool = pool;
 		this.#limits = limits;
 		this.#totals = totals;
 		this.#log = log;
-		this.#replies = new Replies(pool);
-		this.#sender = new Sender(channel, this.#replies, limits, totals, () => this.#proceed());
+		const replies = new Replies(pool);
+		this.#sender = new Sender(channel, replies, limits, totals, () => this.#proceed());
+		const defer = (bytes: number) => this.#defer(bytes);
+		const giveUp = (why: string) => this.#giveUp(why);
+		const room = () => this.#sender.room();
+		this.#handler = new RequestHandler({ chosen, replies, pool, totals, defer, room, giveUp, log });
 		channel.onArrived = () => {
 			this.#parse();
 			return !this.#paused && !this.#closing;
@@ -95,8 +90,7 @@ export class Transmission {
 				const { view } = receive.slab;
 				const at = receive.take(REQUEST_HEADER);
 				if (view.getUint32(at) !== REQUEST_MAGIC) {
-					this.#log("closed: what it sends is no request");
-					this.#channel.destroy();
+					this.#giveUp("what it sends is no request");
 					return;
 				}
 				this.#begin(readRequest(view, at));
@@ -130,90 +124,17 @@ export class Transmission {
 		const error = refusalOf(request, this.#chosen);
 		if (command === Command.WRITE) {
 			if (length > MAX_REQUEST) {
-				this.#log(`closed: a write of ${length} bytes; the limit is ${MAX_REQUEST}`);
-				this.#channel.destroy();
-				this.#closing = true;
+				this.#giveUp(`a write of ${length} bytes; the limit is ${MAX_REQUEST}`);
 				return;
 			}
 			const stable = (flags & CommandFlag.FUA) !== 0;
-			if (error !== 0 && length === 0) this.#refuse(request, error);
+			if (error !== 0 && length === 0) this.#handler.refuse(request, error);
 			else this.#incoming = new Incoming(request, stable, error, exported);
 			return;
 		}
-		if (error !== 0) this.#refuse(request, error);
-		else if (command === Command.READ) this.#read(request);
-		else if (command === Command.BLOCK_STATUS) this.#status(request);
-		else this.#other(request);
+		if (error !== 0) this.#handler.refuse(request, error);
+		else this.#handler.handle(request);
 	}
-
-	#refuse(request: Request, error: number, words = WORDS[error] ?? ""): void {
-		const { command } = request;
-		const { structured } = this.#chosen;
-		// Only these two must be answered in chunks ("Structured reply chunk message").
-		if (structured && (command === Command.READ || command === Command.BLOCK_STATUS))
-			this.#replies.error(request, error, words);
-		else this.#replies.simple(request, error);
-	}
-
-	// ---- READ
-
-	#read(request: Request): void {
-		const { image } = this.#chosen.exported;
-		const { offset, length } = request;
-		try {
-			const loans = image.borrow?.(offset, length);
-			if (loans) {
-				replyToRead(
-					this.#replies,
-					request,
-					loans.map(({ data }) => data),
-					this.#chosen.structured,
-				);
-				for (const loan of loans) this.#replies.own(() => loan.release());
-				this.#totals.bytesRead += length;
-				return;
-			}
-			const slab = length < SMALL_READ ? undefined : this.#pool.take(length);
-			const target = slab ? slab.buffer.subarray(0, length) : Buffer.allocUnsafe(length);
-			this.#readInto(request, target, slab);
-		} catch (error) {
-			this.#failed(request, error);
-		}
-	}
-
-	#readInto(request: Request, target: Buffer, slab: Slab | undefined): void {
-		let pending: void | Promise<void>;
-		try {
-			pending = this.#chosen.exported.image.read(request.offset, target);
-		} catch (error) {
-			slab?.drop();
-			throw error;
-		}
-		if (!pending) {
-			this.#answerRead(request, target, slab);
-			return;
-		}
-		const done = this.#defer(request.length);
-		pending.then(
-			() => {
-				this.#answerRead(request, target, slab);
-				done();
-			},
-			(error: unknown) => {
-				slab?.drop();
-				this.#failed(request, error);
-				done();
-			},
-		);
-	}
-
-	#answerRead(request: Request, target: Buffer, slab: Slab | undefined): void {
-		replyToRead(this.#replies, request, [target], this.#chosen.structured);
-		if (slab) this.#replies.own(() => slab.drop());
-		this.#totals.bytesRead += request.length;
-	}
-
-	// ---- WRITE
 
 	/** Takes what has come of a WRITE's data. False: more must come first. */
 	#takePart(incoming: Incoming): boolean {
@@ -235,58 +156,12 @@ export class Transmission {
 			void work.then(() => {
 				slab.drop();
 				this.#totals.bytesWritten += length;
-				if (incoming.settle()) this.#answerWrite(incoming, request);
+				if (incoming.settle()) this.#handler.answerWrite(incoming, request);
 				done();
 			});
-		} else if (last && incoming.done) this.#answerWrite(incoming, request);
+		} else if (last && incoming.done) this.#handler.answerWrite(incoming, request);
 		return true;
 	}
-
-	#answerWrite(incoming: Incoming, request: Request): void {
-		if (incoming.failure !== undefined) this.#failed(request, incoming.failure);
-		else this.#refuse(request, incoming.refusal);
-	}
-
-	// ---- the others
-
-	#other(request: Request): void {
-		const { exported } = this.#chosen;
-		let slab: Slab | undefined;
-		const scratch = (): Buffer => {
-			slab = this.#pool.take(SCRATCH);
-			return slab.buffer;
-		};
-		const done = this.#defer(request.command === Command.CACHE ? SCRATCH : 0);
-		carryOut(exported, request, scratch)
-			.then(
-				() => this.#replies.simple(request, 0),
-				(error: unknown) => this.#failed(request, error),
-			)
-			.finally(() => {
-				slab?.drop();
-				done();
-			});
-	}
-
-	#status(request: Request): void {
-		const { contexts } = this.#chosen;
-		const { offset, length, flags } = request;
-		const one = (flags & CommandFlag.REQ_ONE) !== 0;
-		const done = this.#defer(0);
-		Promise.all(contexts.map(({ source }) => describe(source, offset, length, one)))
-			.then(
-				(answers) => {
-					for (const [index, descriptors] of answers.entries()) {
-						const last = index === answers.length - 1;
-						this.#replies.blockStatus(request, contexts[index].id, descriptors, last);
-					}
-				},
-				(error: unknown) => this.#failed(request, error),
-			)
-			.finally(done);
-	}
-
-	// ---- ends
 
 	/** A request that is answered later; call the result when its reply is written. @param bytes that it holds */
 	#defer(bytes: number): () => void {
@@ -299,17 +174,6 @@ export class Transmission {
 			this.#totals.held -= bytes;
 			this.#sender.flushSoon();
 		};
-	}
-
-	#failed(request: Request, error: unknown): void {
-		if (isGone(error)) {
-			this.#log("closed: its export is no longer served");
-			this.#channel.destroy();
-			return;
-		}
-		const { error: number, words } = failureOf(error);
-		if (isUnexpected(error)) this.#log(`internal error: ${(error as Error).stack}`);
-		this.#refuse(request, number, words);
 	}
 
 	/** After a batch has left or requests were answered: parses on. */
@@ -328,6 +192,12 @@ export class Transmission {
 	#endWhenDone(): void {
 		if (!this.#channel.ended && !this.#closing) return;
 		if (this.#inFlight > 0 || this.#sender.busy || this.#paused) return;
+		this.#channel.destroy();
+	}
+
+	#giveUp(why: string): void {
+		this.#log(`closed: ${why}`);
+		this.#closing = true;
 		this.#channel.destroy();
 	}
 
