@@ -3,7 +3,18 @@ import t from "tap";
 import { contextRequest, infoRequest, option, RawClient, request, text, u16, u32, u64 } from "./raw-client.js";
 import { served } from "./served.js";
 
-const OPT = { EXPORT_NAME: 1, ABORT: 2, LIST: 3, STARTTLS: 5, INFO: 6, GO: 7, STRUCTURED: 8, LIST_META: 9, SET_META: 10, EXTENDED: 11 };
+const OPT = {
+	EXPORT_NAME: 1,
+	ABORT: 2,
+	LIST: 3,
+	STARTTLS: 5,
+	INFO: 6,
+	GO: 7,
+	STRUCTURED: 8,
+	LIST_META: 9,
+	SET_META: 10,
+	EXTENDED: 11,
+};
 const ERR = { UNSUP: 0x80000001, POLICY: 0x80000002, INVALID: 0x80000003, UNKNOWN: 0x80000006 };
 const NOTHING = Buffer.alloc(0);
 const SIZE = 1024 * 1024;
@@ -45,7 +56,11 @@ t.test("NBD_OPT_GO and NBD_OPT_INFO", async (t) => {
 	await client.greet();
 	const [exported, ack] = await client.option(OPT.INFO, infoRequest("fixed"));
 	t.equal(exported.option, OPT.INFO);
-	t.same(exported.data, Buffer.concat([u16(0), u64(SIZE), u16(1 | 2 | 4 | 8 | 256 | 1024)]), "read-only: nothing that writes");
+	t.same(
+		exported.data,
+		Buffer.concat([u16(0), u64(SIZE), u16(1 | 2 | 4 | 8 | 256 | 1024)]),
+		"read-only: nothing that writes",
+	);
 	t.match(ack, { type: 1, data: NOTHING });
 	t.equal(open(), 0, "INFO keeps nothing open");
 	const all = await client.option(OPT.INFO, infoRequest("disk", 1, 2, 3, 99));
@@ -88,14 +103,17 @@ t.test("NBD_OPT_LIST, NBD_OPT_ABORT and what is not known", async (t) => {
 
 t.test("contexts", async (t) => {
 	const known = ["x:one", "x:two"];
-	const find = (name: string) => (known.includes(name) || name === "x:hidden" ? () => [{ length: 512, flags: 7 }] : undefined);
+	const find = (name: string) =>
+		known.includes(name) || name === "x:hidden" ? () => [{ length: 512, flags: 7 }] : undefined;
 	const { socket } = await served(t, { contexts: { names: known, find } });
 	const client = await RawClient.connect(t, socket);
 	await client.greet();
 	t.match(await client.option(OPT.SET_META, contextRequest("disk", "base:allocation")), [{ type: ERR.INVALID }]);
 	await client.option(OPT.STRUCTURED);
 	const list = async (...queries: string[]) =>
-		(await client.option(OPT.LIST_META, contextRequest("disk", ...queries))).slice(0, -1).map(({ data }) => data.toString("utf8", 4));
+		(await client.option(OPT.LIST_META, contextRequest("disk", ...queries)))
+			.slice(0, -1)
+			.map(({ data }) => data.toString("utf8", 4));
 	t.same(await list(), ["base:allocation", "x:one", "x:two"]);
 	t.same(await list("base:"), ["base:allocation"]);
 	t.same(await list("x:"), ["x:one", "x:two"]);

@@ -23,13 +23,24 @@ for (const mode of ["sync", "async", "lend"] as const)
 		t.equal(whole.cookie, 0xfedcba9876543210n);
 		t.equal(whole.error, 0);
 		t.ok(assemble(whole, 0, 500_000).equals(it.disk.content.subarray(0, 500_000)));
-		t.ok(whole.chunks!.some(({ type }) => type === 2), "zeros are holes");
-		t.same(whole.chunks!.map(({ flags }) => flags).filter((flags) => flags === 1), [1], "one chunk is the last");
+		t.ok(
+			whole.chunks!.some(({ type }) => type === 2),
+			"zeros are holes",
+		);
+		t.same(
+			whole.chunks!.map(({ flags }) => flags).filter((flags) => flags === 1),
+			[1],
+			"one chunk is the last",
+		);
 
 		const hole = await client.ask({ command: CMD.READ, offset: 4 * MIB, length: MIB });
 		t.ok(hole.chunks!.length >= 1 && hole.chunks!.every(({ type }) => type === 2), "a hole is only holes");
 		const df = await client.ask({ command: CMD.READ, flags: FLAG.DF, offset: 0, length: 500_000 });
-		t.same(df.chunks!.map(({ type, data }) => [type, data.length]), [[1, 500_008]], "DF: all in one chunk");
+		t.same(
+			df.chunks!.map(({ type, data }) => [type, data.length]),
+			[[1, 500_008]],
+			"DF: all in one chunk",
+		);
 		t.ok(assemble(df, 0, 500_000).equals(it.disk.content.subarray(0, 500_000)));
 		t.equal((await client.ask({ command: CMD.READ, flags: FLAG.DF, length: 2 * MIB })).error, EOVERFLOW);
 		const long = await client.ask({ command: CMD.READ, offset: 99_999, length: 8 * MIB - 99_999 });
@@ -53,7 +64,11 @@ t.test("writes, flushes and FUA", async (t) => {
 	const it = await served(t, { size: 8 * MIB });
 	const client = await go(t, it);
 	const data = randomBytes(5000);
-	t.match(await client.ask({ command: CMD.WRITE, cookie: 5, offset: 1234, data }), { cookie: 5n, error: 0, chunks: undefined });
+	t.match(await client.ask({ command: CMD.WRITE, cookie: 5, offset: 1234, data }), {
+		cookie: 5n,
+		error: 0,
+		chunks: undefined,
+	});
 	t.ok(it.disk.content.subarray(1234, 6234).equals(data));
 	t.notOk(it.disk.stable.subarray(1234, 6234).equals(data), "not stable yet");
 	t.equal((await client.ask({ command: CMD.FLUSH })).error, 0);
@@ -75,7 +90,10 @@ t.test("zeroes, trim and cache", async (t) => {
 	const client = await go(t, it, "disk", { contexts: ["base:allocation"] });
 	t.equal((await client.ask({ command: CMD.ZEROES, offset: 4096, length: 3 * MIB })).error, 0);
 	t.ok(it.disk.content.subarray(4096, 4096 + 3 * MIB).every((byte) => byte === 0));
-	t.equal((await client.ask({ command: CMD.ZEROES, flags: FLAG.NO_HOLE | FLAG.FAST | FLAG.FUA, length: 4096 })).error, 0);
+	t.equal(
+		(await client.ask({ command: CMD.ZEROES, flags: FLAG.NO_HOLE | FLAG.FAST | FLAG.FUA, length: 4096 })).error,
+		0,
+	);
 	t.equal(it.disk.calls.flush, 1, "FUA of what has no stable form is a flush");
 	t.equal((await client.ask({ command: CMD.TRIM, offset: 6 * MIB, length: MIB })).error, 0);
 	t.equal(it.disk.calls.zero, 3);
@@ -98,7 +116,11 @@ t.test("zeroes, trim and cache", async (t) => {
 	const image = { ...plainDisk, write, flush: async () => {} };
 	it.exports.set("plain", () => ({ image, readOnly: false, multiConnection: false }));
 	const plain = await go(t, it, "plain");
-	t.equal((await plain.ask({ command: CMD.ZEROES, flags: FLAG.FAST, length: 512 })).error, 95, "zeros that must be written are not fast");
+	t.equal(
+		(await plain.ask({ command: CMD.ZEROES, flags: FLAG.FAST, length: 512 })).error,
+		95,
+		"zeros that must be written are not fast",
+	);
 	t.equal((await plain.ask({ command: CMD.ZEROES, length: MIB })).error, 0);
 	t.same(written, [[0, MIB]], "they are written");
 	t.equal((await plain.ask({ command: CMD.TRIM, length: MIB })).error, 0);
@@ -117,7 +139,10 @@ t.test("block status", async (t) => {
 		t.same(descriptors(end.chunks![0]).runs, [[48 * MIB, 3]]);
 		const many = descriptors((await client.ask({ command: CMD.STATUS, length: 64 * MIB })).chunks![0]).runs;
 		t.equal(many.length, 4096, "no more than so many at once");
-		t.same(many.slice(0, 2), [[4096, 0], [4096, 3]]);
+		t.same(many.slice(0, 2), [
+			[4096, 0],
+			[4096, 3],
+		]);
 		const part = descriptors((await client.ask({ command: CMD.STATUS, offset: 10, length: 100 })).chunks![0]).runs;
 		t.same(part, [[100, 0]], "never beyond what was asked");
 	}
@@ -154,7 +179,11 @@ t.test("what is refused", async (t) => {
 		[fixed, { command: CMD.TRIM, length: 512 }, EPERM],
 	];
 	for (const [who, fields, error] of cases)
-		t.equal((await who.ask({ cookie: 3, ...fields })).error, error, JSON.stringify(fields, (_, value) => (typeof value === "bigint" ? `${value}` : value)));
+		t.equal(
+			(await who.ask({ cookie: 3, ...fields })).error,
+			error,
+			JSON.stringify(fields, (_, value) => (typeof value === "bigint" ? `${value}` : value)),
+		);
 	t.equal((await fixed.ask({ command: CMD.FLUSH })).error, 0, "there is nothing to flush");
 	t.equal((await client.ask({ command: CMD.WRITE, data })).error, 0, "and all goes on");
 	t.match(it.disk.calls, { write: 1, zero: 0 });
@@ -168,7 +197,11 @@ t.test("an Image that fails", async (t) => {
 	const client = await go(t, it, "disk", { contexts: ["base:allocation"] });
 	const plain = await go(t, it, "disk", { structured: false });
 	const data = Buffer.alloc(512, 1);
-	for (const [code, error] of [["EIO", EIO], ["ECORRUPT", EIO], ["ENOSPC", ENOSPC]] as const) {
+	for (const [code, error] of [
+		["EIO", EIO],
+		["ECORRUPT", EIO],
+		["ENOSPC", ENOSPC],
+	] as const) {
 		it.disk.fail(code);
 		for (const mode of ["sync", "async"] as const) {
 			it.disk.mode = mode;
@@ -215,11 +248,19 @@ t.test("a thousand requests in one piece", async (t) => {
 	const it = await served(t);
 	const client = await go(t, it);
 	const count = 1000;
-	client.send(...Array.from({ length: count }, (_, n) => request({ command: CMD.WRITE, cookie: n, offset: n * 1024, data: Buffer.alloc(1024, n % 251) })));
+	client.send(
+		...Array.from({ length: count }, (_, n) =>
+			request({ command: CMD.WRITE, cookie: n, offset: n * 1024, data: Buffer.alloc(1024, n % 251) }),
+		),
+	);
 	const seen = new Set<bigint>();
 	for (let n = 0; n < count; n++) seen.add((await client.reply()).cookie);
 	t.equal(seen.size, count);
-	client.send(...Array.from({ length: count }, (_, n) => request({ command: CMD.READ, cookie: n, offset: n * 1024, length: 1024 })));
+	client.send(
+		...Array.from({ length: count }, (_, n) =>
+			request({ command: CMD.READ, cookie: n, offset: n * 1024, length: 1024 }),
+		),
+	);
 	for (let n = 0; n < count; n++) {
 		const reply = await client.reply();
 		const at = Number(reply.cookie);
