@@ -168,6 +168,7 @@ async function run(config: MountdConfig): Promise<void> {
 				metricsPort: metrics?.port ?? null,
 				nbdPort: nbd?.port ?? null,
 				nbdSocket: nbd?.socket ?? null,
+				nbdTls: wanted.nbdTls ?? null,
 				portmap,
 				sessions: publisher.count,
 			}),

@@ -16,6 +16,8 @@ export interface HelloResult {
 	/** null: NBD is not served over TCP, or on no socket */
 	nbdPort: number | null;
 	nbdSocket: string | null;
+	/** directory of its certificate; null: no TLS */
+	nbdTls: string | null;
 	/** "own", "registered" or "off" */
 	portmap: string;
 	sessions: number;

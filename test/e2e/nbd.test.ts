@@ -1,9 +1,10 @@
 /** Published disks over NBD, with the tools that people use: libnbd's, QEMU's, fio; beside NFS, and through kill -9. */
-import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { connectNbd } from "../../src/nbd/index.js";
+import { certificates } from "../nbd/server/certificates.js";
 import { NfsClient } from "../nfs/nfs-client.js";
 import { bytesOf, random, writeDisk } from "./content.js";
 import { must, type Published, run, Workspace } from "./workspace.js";
@@ -265,6 +266,10 @@ t.test("what a session changed, since its restore point and since a frozen view"
 		],
 		"QEMU reads the dirty bitmap",
 	);
+	const again = work.path("again.raw");
+	await work.backup("again", view(unix, "monday"));
+	await work.json(["export", "again", "--disk", "0", "-o", again]);
+	await must("qemu-img", ["compare", "-f", "raw", "-F", "raw", view(unix, "monday"), again]);
 	await work.killMountd("s");
 	t.same(await map(view(unix, "wednesday"), `springback:changed:${epoch}`), second, "also after a restart");
 });
@@ -329,6 +334,24 @@ t.test("sessions end, with clients", async (t) => {
 	await work.cli(["finish", "s", "--keep"]);
 });
 
+t.test("TLS over TCP", async (t) => {
+	const work = await prepared(t, 2 * MIB);
+	const pki = work.path("pki");
+	mkdirSync(pki);
+	await certificates(pki);
+	const published = await work.publish(["vm", "--session", "s", ...FREE, "--nbd-port", "0", "--nbd-tls", pki]);
+	const { unix, tcp } = uris(published);
+	t.match(tcp, /^nbds:/);
+	const withCertificates = `${tcp}?tls-certificates=${pki}`;
+	t.match(await must("nbdinfo", [withCertificates]), /with TLS/);
+	t.match(await run("nbdinfo", [tcp.replace("nbds:", "nbd:")]), { code: 1 }, "nothing without");
+	t.match(await must("nbdinfo", [unix]), /without TLS/, "the socket needs none");
+	await work.killMountd("s");
+	const out = work.path("out.raw");
+	await must("nbdcopy", [withCertificates, out]);
+	t.ok(readFileSync(out).equals(readFileSync(work.path("source.raw"))), "a restart has the certificate again");
+});
+
 t.test("where it listens", async (t) => {
 	const work = await prepared(t, 2 * MIB);
 	const socket = work.path("my disks.sock");
@@ -355,6 +378,8 @@ t.test("where it listens", async (t) => {
 		code: 2,
 		stderr: /listens on 10809/,
 	});
+	const late = await work.cli(["publish", "vm", "--detach", "--nbd-port", "10809", "--nbd-tls", work.directory]);
+	t.match(late, { code: 2, stderr: /--nbd-tls .* has none/ }, "what runs without TLS is not taken for TLS");
 	const other = new Workspace();
 	t.teardown(() => other.close());
 	const busy = await other.cli(["publish", "vm", "--repo", work.repository, ...FREE, "--nbd-port", "10809"]);

@@ -120,6 +120,7 @@ function refuseOtherPorts(context: Context, config: MountdConfig, running: Hello
 		["metrics-port", config.metricsPort, running.metricsPort ?? null],
 		["nbd-port", config.nbdPort, running.nbdPort ?? null],
 		["nbd-socket", config.nbdSocket, running.nbdSocket ?? null],
+		["nbd-tls", config.nbdTls, running.nbdTls ?? null],
 	] as const) {
 		if (text(context, option) !== undefined && (has === null || (wanted !== 0 && wanted !== has)))
 			throw new UsageError(

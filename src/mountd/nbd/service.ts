@@ -41,8 +41,8 @@ export class NbdService {
 		this.#exports = new SessionExports(datastore, sessions, log);
 		this.#server = new NbdServer({
 			exports: this.#exports,
-			identify: (socket) => {
-				if (socket.remoteAddress === undefined) return { address: "the Unix socket" };
+			identify: (socket, kind) => {
+				if (kind === "unix") return { address: "the Unix socket" };
 				const tcp = peerOfConnection(socket);
 				return { address: tcp.address, tcp };
 			},
@@ -106,7 +106,8 @@ export class NbdService {
 		return disks.map((disk) => {
 			const path = `${encodeURIComponent(name)}/${encodeURIComponent(disk.name)}`;
 			const uris: string[] = [];
-			if (this.socket !== undefined) uris.push(`nbd+unix:///${path}?socket=${encodeURI(this.socket)}`);
+			if (this.socket !== undefined)
+				uris.push(`nbd+unix:///${path}?socket=${this.socket.split("/").map(encodeURIComponent).join("/")}`);
 			if (this.port !== undefined)
 				uris.push(`${nbdTls === undefined ? "nbd" : "nbds"}://${urlHost(listen)}:${this.port}/${path}`);
 			return { disk: disk.name, uris };

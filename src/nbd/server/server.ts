@@ -16,8 +16,8 @@ export interface NbdPeer {
 
 export interface NbdServerOptions<Peer extends NbdPeer> {
 	exports: NbdExports<Peer>;
-	/** who is at the other end of an accepted connection */
-	identify: (socket: Socket) => Peer;
+	/** who is at the other end of a connection that a listener of this kind has accepted */
+	identify: (socket: Socket, kind: "tcp" | "unix") => Peer;
 	/** takes one line */
 	log: (line: string) => void;
 	limits?: Partial<Limits>;
@@ -59,7 +59,7 @@ export class NbdServer<Peer extends NbdPeer> {
 
 	/** Listens on an address; port 0 picks a free one. Resolves with the port; rejects with the system's error. */
 	async listenTcp(address: string, port: number, tls: ListenTls = {}): Promise<number> {
-		const server = await this.#listen({ host: address, port, backlog: BACKLOG, exclusive: true }, tls);
+		const server = await this.#listen("tcp", { host: address, port, backlog: BACKLOG, exclusive: true }, tls);
 		return (server.address() as { port: number }).port;
 	}
 
@@ -69,21 +69,21 @@ export class NbdServer<Peer extends NbdPeer> {
 		// The umask keeps others out from the first moment; chmod settles it whatever the umask was.
 		const mask = process.umask(0o177);
 		try {
-			await this.#listen({ path, backlog: BACKLOG }, {});
+			await this.#listen("unix", { path, backlog: BACKLOG }, {});
 		} finally {
 			process.umask(mask);
 		}
 		chmodSync(path, 0o600);
 	}
 
-	async #listen(where: ListenOptions, tls: ListenTls): Promise<Server> {
+	async #listen(kind: "tcp" | "unix", where: ListenOptions, tls: ListenTls): Promise<Server> {
 		const server = createServer({
 			pauseOnConnect: true,
 			noDelay: true,
 			keepAlive: true,
 			keepAliveInitialDelay: KEEP_ALIVE_MS,
 		});
-		server.on("connection", (socket) => this.#accept(socket, tls));
+		server.on("connection", (socket) => this.#accept(socket, kind, tls));
 		await new Promise<void>((resolve, reject) => {
 			server.once("error", reject);
 			server.listen(where, () => {
@@ -96,10 +96,10 @@ export class NbdServer<Peer extends NbdPeer> {
 		return server;
 	}
 
-	#accept(socket: Socket, { tls, required }: ListenTls): void {
+	#accept(socket: Socket, kind: "tcp" | "unix", { tls, required }: ListenTls): void {
 		const { exports, identify, log } = this.#options;
 		const limits = this.#limits;
-		const peer = identify(socket);
+		const peer = identify(socket, kind);
 		const open = this.#perAddress.get(peer.address) ?? 0;
 		const stranger = !exports.knows(peer);
 		const full = stranger
