@@ -74,6 +74,8 @@ export class RawClient {
 	readonly closed: Promise<void>;
 	#bytes: Buffer = Buffer.alloc(0);
 	#ended = false;
+	/** replies that are not whole yet */
+	readonly #chunks = new Map<bigint, NonNullable<Reply["chunks"]>>();
 	#wake: () => void = () => {};
 
 	private constructor(socket: Socket) {
@@ -173,27 +175,28 @@ export class RawClient {
 		return this;
 	}
 
-	/** One whole reply. @param readLength of a simple reply to a successful read */
+	/** The next reply that is whole: chunks of several may be mixed. @param readLength of a simple reply to a successful read */
 	async reply(readLength = 0): Promise<Reply & { data: Buffer }> {
-		const magic = (await this.take(4)).readUInt32BE(0);
-		if (magic === 0x67446698) {
-			const head = await this.take(12);
-			const error = head.readUInt32BE(0);
-			const data = error === 0 ? Buffer.from(await this.take(readLength)) : Buffer.alloc(0);
-			return { cookie: head.readBigUInt64BE(4), error, data };
-		}
-		const chunks: NonNullable<Reply["chunks"]> = [];
-		let cookie = 0n;
-		for (let next = magic; ; next = (await this.take(4)).readUInt32BE(0)) {
-			if (next !== 0x668e33ef) throw new Error(`reply magic 0x${next.toString(16)}`);
+		for (;;) {
+			const magic = (await this.take(4)).readUInt32BE(0);
+			if (magic === 0x67446698) {
+				const head = await this.take(12);
+				const error = head.readUInt32BE(0);
+				const data = error === 0 ? Buffer.from(await this.take(readLength)) : Buffer.alloc(0);
+				return { cookie: head.readBigUInt64BE(4), error, data };
+			}
+			if (magic !== 0x668e33ef) throw new Error(`reply magic 0x${magic.toString(16)}`);
 			const head = await this.take(16);
 			const flags = head.readUInt16BE(0);
-			cookie = head.readBigUInt64BE(4);
+			const cookie = head.readBigUInt64BE(4);
+			const chunks = this.#chunks.get(cookie) ?? [];
 			chunks.push({ flags, type: head.readUInt16BE(2), data: Buffer.from(await this.take(head.readUInt32BE(12))) });
-			if ((flags & 1) !== 0) break;
+			this.#chunks.set(cookie, chunks);
+			if ((flags & 1) === 0) continue;
+			this.#chunks.delete(cookie);
+			const failed = chunks.find(({ type }) => (type & 0x8000) !== 0);
+			return { cookie, error: failed?.data.readUInt32BE(0) ?? 0, chunks, data: Buffer.alloc(0) };
 		}
-		const failed = chunks.find(({ type }) => (type & 0x8000) !== 0);
-		return { cookie, error: failed?.data.readUInt32BE(0) ?? 0, chunks, data: Buffer.alloc(0) };
 	}
 
 	/** Sends a request; its reply. */
