@@ -210,6 +210,17 @@ t.test("kill -9: what was answered is there, and QEMU goes on", async (t) => {
 	const { code, stdout, stderr } = await qemu;
 	t.equal(code, 0, `QEMU connects again: ${stdout}${stderr}`);
 	t.notMatch(stdout, /fail|error/i);
+
+	const load = ["-w", "-c", "40000", "-d", "16", "-s", "4096", "--pattern=51", "--flush-interval=500"];
+	const busy = run("qemu-img", ["bench", ...load, "--image-opts", options]);
+	for (let n = 0; n < 2; n++) {
+		await sleep(400);
+		await work.killMountd("s");
+	}
+	const bench = await busy;
+	t.equal(bench.code, 0, `with writes in flight, too: ${bench.stderr}`);
+	const checked = await must("qemu-io", ["-c", `read -P 51 0 ${SIZE}`, "--image-opts", options]);
+	t.notMatch(checked, /verification failed/, "all of them are there");
 });
 
 t.test("what a session changed, since its restore point and since a frozen view", async (t) => {
