@@ -166,6 +166,8 @@ export interface EpochSnapshot {
 	image: Image;
 	/** extents of the file written since `epoch` (exclusive), sorted, merged */
 	changedSince(epoch: number): Extent[];
+	/** The same of a range only: for those who must not wait, nor hold all of it. */
+	changes(since: number, offset: number, length: number): Extent[] | Promise<Extent[]>;
 	release(): Promise<void>;
 }
 
@@ -217,6 +219,8 @@ export interface SessionTree {
 	zero(id: InodeId, offset: number, length: number, stable: boolean): Promise<void>;
 	commit(id: InodeId): Promise<void>;
 	extents(id: InodeId, offset: number, length: number): Extent[] | Promise<Extent[]>;
+	/** Extents of a range written since an epoch (exclusive; 0: ever), sorted, merged, as of now. */
+	changes(id: InodeId, since: number, offset: number, length: number): Extent[] | Promise<Extent[]>;
 	snapshot(id: InodeId): Promise<EpochSnapshot>;
 	usage(): SessionUsage;
 	/** Has `observer` told how long each sync of the log took, the write that it belongs to included. */

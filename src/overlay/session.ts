@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { sys } from "../../native/index.js";
 import type { Extent, Loan } from "../image/image.js";
+import { changesWithin } from "./changes.js";
 import { writeContent, zeroContent } from "./content.js";
 import type {
 	BaseDisk,
@@ -135,6 +136,11 @@ export class Session implements SessionTree {
 
 	extents(id: InodeId, offset: number, length: number): Extent[] | Promise<Extent[]> {
 		return this.engine.reader.extents(this.#view(id), offset, length);
+	}
+
+	changes(id: InodeId, since: number, offset: number, length: number): Extent[] | Promise<Extent[]> {
+		const node = nodeOf(this.engine.state, id);
+		return changesWithin(this.engine.reader, this.engine.viewOfNode(node), node, since, offset, length);
 	}
 
 	async snapshot(id: InodeId): Promise<EpochSnapshot> {

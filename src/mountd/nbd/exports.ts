@@ -110,12 +110,15 @@ export class SessionExports implements NbdExports<NbdClient> {
 			view.snapshot.then((snapshot) => snapshot.release()).catch(() => undefined);
 		};
 		try {
-			const { image, epoch, changedSince } = await view.snapshot;
+			const { image: frozen, epoch, changes } = await view.snapshot;
+			const image = new ServedImage(frozen, disk.owner);
 			return {
-				image: new ServedImage(image, disk.owner),
+				image,
 				readOnly: true,
 				multiConnection: true,
-				contexts: changeContexts(changedSince),
+				contexts: changeContexts((since, offset, length) =>
+					image.guard("block status", offset, length, () => changes(since, offset, length)),
+				),
 				description: `${describe(disk)}, frozen at epoch ${epoch}`,
 				release,
 			};
@@ -126,21 +129,16 @@ export class SessionExports implements NbdExports<NbdClient> {
 	}
 }
 
-/** The disk as it is now. What it changed is answered as of a connection's first question. */
+/** The disk as it is now. */
 function live(disk: Disk): NbdExport | undefined {
 	const { served } = disk.open;
 	const id = fileOf(disk);
 	if (id === undefined) return undefined;
 	const size = served.tree.inode(id)!.size;
 	const image = new ServedDisk(new SessionDisk(served, id, size), disk.owner);
-	const contexts = changeContexts(async (epoch) => {
-		const snapshot = await served.tree.snapshot(id);
-		try {
-			return snapshot.changedSince(epoch);
-		} finally {
-			await snapshot.release();
-		}
-	});
+	const contexts = changeContexts((epoch, offset, length) =>
+		image.guard("block status", offset, length, () => served.tree.changes(id, epoch, offset, length)),
+	);
 	const { readOnly } = served;
 	return { image, readOnly, multiConnection: true, contexts, description: describe(disk) };
 }

@@ -36,7 +36,8 @@ export class ServedImage<I extends Image> implements Image {
 	/** The image is its session's to close. */
 	async close(): Promise<void> {}
 
-	protected guard<T>(what: string, offset: number, length: number, act: () => T): T {
+	/** Runs `act`, or fails as closed; what fails in it is logged. */
+	guard<T>(what: string, offset: number, length: number, act: () => T): T {
 		try {
 			if (!this.owner.isServed()) throw new ImageError("ECLOSED", "the session is no longer served", offset, length);
 			const result = act();

@@ -1,4 +1,5 @@
 /** Block status: an Image's extents and other contexts as descriptors ("Block status"). */
+import { performance } from "node:perf_hooks";
 import type { Extent, ExtentKind, Image } from "../../image/image.js";
 import { State } from "../protocol.js";
 import type { StatusRun, StatusSource } from "./export.js";
@@ -9,7 +10,10 @@ const FLAGS: Record<ExtentKind, number> = { data: 0, zero: State.ZERO, unallocat
 /** Descriptors of one answer: it may end before the range does. */
 const MAX_RUNS = 4096;
 const FIRST_WINDOW = 16 * 1024 * 1024;
+const LEAST_WINDOW = 1024 * 1024;
 const LARGEST_WINDOW = 1024 ** 3;
+/** ms that a source may keep the event loop: longer, and it is asked for less at a time */
+const PATIENCE = 2;
 /** of one descriptor's length: 32 bits, and any power of two below */
 const MAX_RUN = 2 ** 31;
 
@@ -24,22 +28,28 @@ export const allocation =
 const asRuns = (extents: Extent[]): StatusRun[] => extents.map(({ length, kind }) => ({ length, flags: FLAGS[kind] }));
 
 /**
- * Descriptors from `offset` on, at least one. Asks for a little first, and for more while the runs are long, so that
- * neither a 4 GiB hole nor a million small runs take long. @param one only the first run (NBD_CMD_FLAG_REQ_ONE)
+ * Descriptors from `offset` on, at least one. Asks for a little first, and for more while that is quick, so that neither
+ * a 4 GiB hole nor a million small runs take long, and others have their turn. @param one only the first run
+ * (NBD_CMD_FLAG_REQ_ONE)
  */
 export async function describe(source: StatusSource, offset: number, length: number, one: boolean): Promise<Buffer> {
 	const runs: StatusRun[] = [];
 	let window = FIRST_WINDOW;
 	for (let at = 0; at < length && runs.length < (one ? 2 : MAX_RUNS); ) {
 		const asked = Math.min(window, length - at);
+		const began = performance.now();
+		const answer = source(offset + at, asked);
+		const took = performance.now() - began;
 		let covered = 0;
-		for (const run of await source(offset + at, asked)) {
+		for (const run of await answer) {
 			append(runs, run);
 			covered += run.length;
 		}
 		if (covered <= 0 || covered > asked) throw new Error(`block status of ${asked} bytes covers ${covered}`);
 		at += covered;
-		window = Math.min(window * 2, LARGEST_WINDOW);
+		if (took < PATIENCE / 2) window = Math.min(window * 2, LARGEST_WINDOW);
+		else if (took > PATIENCE) window = Math.max(window / 2, LEAST_WINDOW);
+		if (took > PATIENCE / 2) await new Promise((resolve) => setImmediate(resolve));
 	}
 	const count = Math.min(runs.length, one ? 1 : MAX_RUNS);
 	const descriptors = Buffer.allocUnsafe(count * 8);
