@@ -10,6 +10,9 @@ const CACHE_MOST = 64 * 1024 * 1024;
 
 let zeros: Buffer | undefined;
 
+/** Resolves when everybody else has had a turn of the event loop. */
+export const othersTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** Writes one part of a request's data: resolves when it is as safe as the request wants. */
 export function writePart(image: WritableImage, offset: number, data: Buffer, stable: boolean): Promise<void> {
 	if (!stable) return image.write(offset, data);
@@ -24,8 +27,10 @@ export async function carryOut(exported: NbdExport, request: Request, scratch: (
 	if (command === Command.CACHE) {
 		const buffer = scratch();
 		const end = offset + Math.min(length, CACHE_MOST);
-		for (let at = offset; at < end; at += buffer.length)
+		for (let at = offset; at < end; at += buffer.length) {
 			await image.read(at, buffer.subarray(0, Math.min(buffer.length, end - at)));
+			await othersTurn();
+		}
 		return;
 	}
 	// What is read-only has nothing to flush; other writes were refused before.

@@ -1,7 +1,7 @@
 /** Carries requests out and writes their replies, at once where the Image answers at once. */
 import type { Slab, SlabPool } from "../../net/slabs.js";
 import { Command, CommandFlag, Errno } from "../protocol.js";
-import { carryOut } from "./commands.js";
+import { carryOut, othersTurn } from "./commands.js";
 import { failureOf, isGone, isUnexpected, WORDS } from "./failure.js";
 import type { Chosen } from "./handshake.js";
 import type { Incoming } from "./incoming.js";
@@ -37,6 +37,8 @@ export interface HandlerOptions {
 
 export class RequestHandler {
 	readonly #chosen: Chosen;
+	/** the block status asked for last has been answered */
+	#statuses: Promise<void> = Promise.resolve();
 	readonly #replies: Replies;
 	readonly #pool: SlabPool;
 	readonly #totals: Totals;
@@ -204,7 +206,12 @@ export class RequestHandler {
 		const { offset, length, flags } = request;
 		const one = (flags & CommandFlag.REQ_ONE) !== 0;
 		const done = this.#defer(STATUS_BYTES);
-		Promise.all(contexts.map(({ source }) => describe(source, offset, length, one)))
+		// One after the other: many at once would keep the event loop from everybody else.
+		const answer = this.#statuses.then(() =>
+			Promise.all(contexts.map(({ source }) => describe(source, offset, length, one))),
+		);
+		this.#statuses = answer.then(othersTurn, othersTurn);
+		answer
 			.then(
 				(answers) => {
 					for (const [index, descriptors] of answers.entries()) {

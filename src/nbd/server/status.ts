@@ -2,6 +2,7 @@
 import { performance } from "node:perf_hooks";
 import type { Extent, ExtentKind, Image } from "../../image/image.js";
 import { State } from "../protocol.js";
+import { othersTurn } from "./commands.js";
 import type { StatusRun, StatusSource } from "./export.js";
 
 /** `zero` is known to read as zeros and may take space; `unallocated` takes none. */
@@ -49,7 +50,7 @@ export async function describe(source: StatusSource, offset: number, length: num
 		at += covered;
 		if (took < PATIENCE / 2) window = Math.min(window * 2, LARGEST_WINDOW);
 		else if (took > PATIENCE) window = Math.max(window / 2, LEAST_WINDOW);
-		if (took > PATIENCE / 2) await new Promise((resolve) => setImmediate(resolve));
+		if (took > PATIENCE / 2) await othersTurn();
 	}
 	const count = Math.min(runs.length, one ? 1 : MAX_RUNS);
 	const descriptors = Buffer.allocUnsafe(count * 8);
