@@ -96,7 +96,7 @@ export class RawClient {
 		socket.on("error", () => {});
 	}
 
-	static connect(t: Test, where: string | number): Promise<RawClient> {
+	static connect(t: Pick<Test, "teardown">, where: string | number): Promise<RawClient> {
 		return new Promise((resolve, reject) => {
 			const socket = typeof where === "string" ? connect(where) : connect(where, "127.0.0.1");
 			socket.once("error", reject);
