@@ -15,11 +15,12 @@ import { json, markdown, type Report } from "./measure/report.js";
 import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
 import { endurance } from "./scenarios/endurance.js";
+import { nbd } from "./scenarios/nbd.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, boot, endurance];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, endurance];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 

@@ -1,13 +1,16 @@
 /*
- * nbdload: random reads from an NBD server, as nfsload does them over NFS: exactly DEPTH requests in flight on one
+ * nbdload: reads from an NBD server, as nfsload does them over NFS: exactly DEPTH requests in flight on one
  * connection, one JSON line at the end.
  *
  *   cc -O2 -o build/nbdload bench/nbdload.c -lnbd
  *   build/nbdload --uri nbd+unix:///?socket=/tmp/socket --size 4096 --depth 32 --count 4096
  *
- * --size   bytes per request; offsets are aligned to it
- * --count  requests
- * --seed   of the random pattern, the same as nfsload's
+ * --size     bytes per request; offsets are aligned to it
+ * --pattern  random or seq
+ * --span     only this many bytes from the start
+ * --count    requests, or
+ * --seconds  for how long
+ * --seed     of the random pattern, the same as nfsload's
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -18,6 +21,8 @@
 #include <string.h>
 #include <time.h>
 
+#define MOST (16u << 20) /* requests of a run that ends by time */
+
 struct slot {
 	uint64_t started; /* ns; 0: nothing in flight */
 	char *buffer;
@@ -26,6 +31,8 @@ struct slot {
 static struct nbd_handle *nbd;
 static uint32_t size = 4096;
 static unsigned depth = 32;
+static int sequential;
+static uint64_t deadline; /* ns; 0: none */
 static uint64_t limit = 4096, seed = 88172645463325252ULL, issued, completed, blocks;
 static uint64_t *latencies;
 
@@ -68,7 +75,8 @@ static void issue(struct slot *slot)
 	slot->started = now_ns();
 	issued++;
 	nbd_completion_callback callback = { .callback = on_answer, .user_data = slot };
-	if (nbd_aio_pread(nbd, slot->buffer, size, (random_number() % blocks) * size, callback, 0) < 0)
+	uint64_t block = (sequential ? issued - 1 : random_number()) % blocks;
+	if (nbd_aio_pread(nbd, slot->buffer, size, block * size, callback, 0) < 0)
 		die("request");
 }
 
@@ -87,9 +95,12 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "uri", 1, 0, 'u' },	{ "size", 1, 0, 's' }, { "depth", 1, 0, 'd' },
-		{ "count", 1, 0, 'c' }, { "seed", 1, 0, 'r' }, { 0, 0, 0, 0 },
+		{ "count", 1, 0, 'c' }, { "seed", 1, 0, 'r' }, { "seconds", 1, 0, 't' },
+		{ "pattern", 1, 0, 'p' }, { "span", 1, 0, 'n' }, { 0, 0, 0, 0 },
 	};
 	const char *uri = NULL;
+	uint64_t span = UINT64_MAX;
+	double seconds = 0;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -99,6 +110,9 @@ int main(int argc, char **argv)
 		case 'd': depth = (unsigned)atoi(optarg); break;
 		case 'c': limit = strtoull(optarg, NULL, 0); break;
 		case 'r': seed = strtoull(optarg, NULL, 0) | 1; break;
+		case 't': seconds = atof(optarg); limit = MOST; break;
+		case 'p': sequential = strcmp(optarg, "seq") == 0; break;
+		case 'n': span = strtoull(optarg, NULL, 0); break;
 		default: return 2;
 		}
 	}
@@ -109,15 +123,22 @@ int main(int argc, char **argv)
 	nbd = nbd_create();
 	if (!nbd || nbd_connect_uri(nbd, uri) < 0)
 		die("connect");
-	blocks = (uint64_t)nbd_get_size(nbd) / size;
+	uint64_t whole = (uint64_t)nbd_get_size(nbd);
+	blocks = (span < whole ? span : whole) / size;
 	latencies = calloc(limit, sizeof *latencies);
 	struct slot *slots = calloc(depth, sizeof *slots);
 	uint64_t begun = now_ns();
+	if (seconds > 0)
+		deadline = begun + (uint64_t)(seconds * 1e9);
 	for (unsigned i = 0; i < depth; i++) {
 		slots[i].buffer = malloc(size);
 		issue(&slots[i]);
 	}
-	while (completed < limit) {
+	while (completed < issued || issued < limit) {
+		if (deadline && now_ns() > deadline)
+			limit = issued;
+		if (completed == limit)
+			break;
 		if (nbd_poll(nbd, -1) < 0)
 			die("poll");
 		for (unsigned i = 0; i < depth && issued < limit; i++)

@@ -22,6 +22,9 @@ export interface Machine {
 const PROGRAMS: Record<string, { command: string[]; package?: string }> = {
 	qemu: { command: ["qemu-system-x86_64", "--version"] },
 	"qemu-img": { command: ["qemu-img", "--version"] },
+	"qemu-nbd": { command: ["qemu-nbd", "--version"] },
+	nbdkit: { command: ["nbdkit", "--version"] },
+	libnbd: { command: ["dpkg-query", "-W", "-f", `\${Version}`, "libnbd-dev"] },
 	borg: { command: ["borg", "--version"] },
 	restic: { command: ["restic", "version"] },
 	"nfs-ganesha": { command: ["dpkg-query", "-W", "-f", `\${Version}`, "nfs-ganesha"] },

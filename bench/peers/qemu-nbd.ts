@@ -4,9 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { run, Server } from "../measure/process.js";
-import { cProgram } from "./c-programs.js";
-import type { Load, LoadResult } from "./nfs-clients.js";
+import { Server } from "../measure/process.js";
 
 export class QemuNbd {
 	readonly #base: string;
@@ -34,16 +32,6 @@ export class QemuNbd {
 		await server.ready(there, 10_000);
 		return { uri: `nbd+unix:///?socket=${socket}`, stop: () => server.stop() };
 	}
-}
-
-/** Random reads by bench/nbdload.c: as `load` does them over NFS. */
-export async function nbdLoad(uri: string, { size, depth, count = 4096, seed = 1 }: Load): Promise<LoadResult> {
-	const options = { uri, size, depth, count, seed };
-	const { stdout } = await run([
-		cProgram("nbdload", "nbd"),
-		...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]),
-	]);
-	return JSON.parse(stdout) as LoadResult;
 }
 
 function must(program: string, args: string[]): void {

@@ -25,6 +25,7 @@ interface Ready {
 	nfsPort: number;
 	mountPort: number;
 	metricsPort?: number;
+	nbd: { disk: string; uris: string[] }[];
 	files: string[];
 	/** control request to ready */
 	milliseconds: number;

@@ -46,6 +46,10 @@ export interface WritableImage extends Image {
 	write(offset: number, data: Buffer): Promise<void>;
 	/** Resolves when everything acknowledged so far survives a power loss. */
 	flush(): Promise<void>;
+	/** As `write`, but resolves when the bytes survive a power loss: sooner than `write` and `flush` would. */
+	writeStable?(offset: number, data: Buffer): Promise<void>;
+	/** Makes a range read as zeros, at a cost that hardly depends on its length. Resolves as `write` does. */
+	zero?(offset: number, length: number): Promise<void>;
 }
 
 /** A read or write that failed. `code` is stable; `offset` and `length` say where. */

@@ -16,6 +16,12 @@ export interface MountdConfig {
 	cacheBytes: number;
 	/** where metrics are served, on the same address; 0 = pick a free one; absent: nowhere */
 	metricsPort?: number;
+	/** NBD over TCP on the same address; 0 = pick a free one; absent: not over TCP */
+	nbdPort?: number;
+	/** NBD's Unix socket; absent: beside the control socket */
+	nbdSocket?: string;
+	/** directory with server-cert.pem and server-key.pem: over TCP everything is TLS; with ca-cert.pem, clients need one too */
+	nbdTls?: string;
 	/** set by the supervisor after the first start: take the same ports again */
 	restart?: boolean;
 }
@@ -23,7 +29,16 @@ export interface MountdConfig {
 /** What a mount process of an address was last started with, ports as they came out: kept beside its socket. */
 export type RememberedConfig = Pick<
 	MountdConfig,
-	"nfsPort" | "mountPort" | "portmap" | "clients" | "privilegedPorts" | "cacheBytes" | "metricsPort"
+	| "nfsPort"
+	| "mountPort"
+	| "portmap"
+	| "clients"
+	| "privilegedPorts"
+	| "cacheBytes"
+	| "metricsPort"
+	| "nbdPort"
+	| "nbdSocket"
+	| "nbdTls"
 >;
 
 /** The line written to STARTED_FD. */

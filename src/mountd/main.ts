@@ -14,6 +14,7 @@ import { startControlServer } from "./control-server.js";
 import { KeyHolder } from "./keys.js";
 import { prometheusText } from "./metrics.js";
 import { type MetricsServer, startMetricsServer } from "./metrics-server.js";
+import { NbdService } from "./nbd/service.js";
 import { addressPaths } from "./paths.js";
 import { ControlError } from "./protocol.js";
 import { Publisher } from "./publisher.js";
@@ -72,6 +73,7 @@ async function run(config: MountdConfig): Promise<void> {
 
 	let nfs: NfsServer | undefined;
 	let metrics: MetricsServer | undefined;
+	let nbd: NbdService | undefined;
 	const keys = await KeyHolder.receive();
 	const publisher = new Publisher({
 		keys,
@@ -83,7 +85,8 @@ async function run(config: MountdConfig): Promise<void> {
 		nowNs: wallClockNs,
 		log,
 		ports: () => ({ nfsPort: nfs?.nfsPort ?? 0, mountPort: nfs?.mountPort ?? 0, metricsPort: metrics?.port }),
-		inUse: (session) => datastore.inUse(session),
+		inUse: (session) => datastore.inUse(session) || nbd?.inUse(session) === true,
+		nbd: (record) => nbd?.disks(record) ?? [],
 	});
 	// Sessions first: a client that reconnects must never meet a server that does not know its handles.
 	await publisher.resume();
@@ -113,6 +116,13 @@ async function run(config: MountdConfig): Promise<void> {
 			log(`metrics are off: ${(error as Error).message}`);
 		}
 	}
+	try {
+		const sessions = () => publisher.servingSessions();
+		nbd = await NbdService.start({ config: wanted, defaultSocket: paths.nbdSocket, datastore, sessions, log });
+	} catch (error) {
+		await nfs.close();
+		throw error;
+	}
 	const ports: RememberedConfig = {
 		nfsPort,
 		mountPort,
@@ -121,6 +131,9 @@ async function run(config: MountdConfig): Promise<void> {
 		privilegedPorts: config.privilegedPorts,
 		cacheBytes: config.cacheBytes,
 		metricsPort: metrics?.port ?? wanted.metricsPort,
+		nbdPort: nbd.port ?? wanted.nbdPort,
+		nbdSocket: wanted.nbdSocket,
+		nbdTls: wanted.nbdTls,
 	};
 	replaceFileDurably(paths.ports, Buffer.from(`${JSON.stringify(ports)}\n`));
 
@@ -132,7 +145,7 @@ async function run(config: MountdConfig): Promise<void> {
 		await control.close();
 		await metrics?.close();
 		stats.close();
-		await nfs?.close();
+		await Promise.all([nfs?.close(), nbd?.close()]);
 		await publisher.shutdown();
 		process.exit(0);
 	};
@@ -153,6 +166,9 @@ async function run(config: MountdConfig): Promise<void> {
 				nfsPort,
 				mountPort,
 				metricsPort: metrics?.port ?? null,
+				nbdPort: nbd?.port ?? null,
+				nbdSocket: nbd?.socket ?? null,
+				nbdTls: wanted.nbdTls ?? null,
 				portmap,
 				sessions: publisher.count,
 			}),
@@ -190,13 +206,10 @@ async function run(config: MountdConfig): Promise<void> {
 }
 
 /** A restart takes the ports that clients know, also where the first start picked free ones. */
-function rememberedPorts(
-	path: string,
-	config: MountdConfig,
-): Pick<MountdConfig, "nfsPort" | "mountPort" | "metricsPort"> {
+function rememberedPorts(path: string, config: MountdConfig): MountdConfig {
 	if (!config.restart) return config;
 	try {
-		return JSON.parse(readFileSync(path, "utf8"));
+		return { ...config, ...JSON.parse(readFileSync(path, "utf8")) };
 	} catch {
 		return config;
 	}

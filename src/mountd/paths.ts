@@ -15,6 +15,8 @@ export interface StatePaths {
 
 export interface AddressPaths {
 	socket: string;
+	/** NBD */
+	nbdSocket: string;
 	lock: string;
 	log: string;
 	/** ports in use, so that a restart takes the same ones */
@@ -37,6 +39,7 @@ export function addressPaths(directory: string, listen: string): AddressPaths {
 	const name = `mountd-${listen.replaceAll(":", "_")}`;
 	return {
 		socket: join(directory, `${name}.sock`),
+		nbdSocket: join(directory, `${name}.nbd`),
 		lock: join(directory, `${name}.lock`),
 		log: join(directory, `${name}.log`),
 		ports: join(directory, `${name}.ports.json`),

@@ -13,6 +13,11 @@ export interface HelloResult {
 	mountPort: number;
 	/** null: metrics are off */
 	metricsPort: number | null;
+	/** null: NBD is not served over TCP, or on no socket */
+	nbdPort: number | null;
+	nbdSocket: string | null;
+	/** directory of its certificate; null: no TLS */
+	nbdTls: string | null;
 	/** "own", "registered" or "off" */
 	portmap: string;
 	sessions: number;
@@ -46,6 +51,8 @@ export interface PublishResult {
 	mountPort: number;
 	/** when metrics are served */
 	metricsPort?: number;
+	/** the disks over NBD */
+	nbd: NbdDisk[];
 	/** names in the session's folder */
 	files: string[];
 	point: string;
@@ -54,6 +61,12 @@ export interface PublishResult {
 	continued: boolean;
 	/** control request to ready */
 	milliseconds: number;
+}
+
+export interface NbdDisk {
+	/** name in the restore point */
+	disk: string;
+	uris: string[];
 }
 
 export interface SessionInfo {

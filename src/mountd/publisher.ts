@@ -13,6 +13,7 @@ import {
 	ControlError,
 	type FinishParams,
 	type FinishResult,
+	type NbdDisk,
 	type PublishParams,
 	type PublishResult,
 	type SessionInfo,
@@ -23,7 +24,6 @@ import {
 	openDisks,
 	Serving,
 	type ServingOptions,
-	type ServingSession,
 	SHUTDOWN_PATIENCE_MS,
 	unknownSession,
 	writtenBytes,
@@ -38,6 +38,8 @@ export interface PublisherOptions extends ServingOptions {
 	ports: () => { nfsPort: number; mountPort: number; metricsPort?: number };
 	/** true while a client is connected that used this session: its VM may be running */
 	inUse: (session: ServedSession) => boolean;
+	/** where the disks of a session are over NBD */
+	nbd: (record: SessionRecord) => NbdDisk[];
 }
 
 const SESSION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -60,7 +62,7 @@ export class Publisher {
 		return this.count === 0 && this.turns.none;
 	}
 
-	servingSessions(): ServingSession[] {
+	servingSessions(): OpenSession[] {
 		return [...this.serving.open.values()];
 	}
 
@@ -88,6 +90,7 @@ export class Publisher {
 				session: record.name,
 				url: `nfs://${urlHost(this.options.listen)}/springback/${record.name}`,
 				...this.options.ports(),
+				nbd: this.options.nbd(record),
 				files: tree
 					.list(tree.root, 0n, 1000)
 					.entries.map((entry) => Buffer.from(entry.name, "latin1").toString("utf8")),

@@ -1,4 +1,5 @@
 /** NBD URIs (doc/uri.md of the NBD project). */
+import { STRING_MAX } from "./protocol.js";
 
 export interface NbdAddress {
 	/** TCP, or … */
@@ -14,8 +15,6 @@ export interface NbdAddress {
 export const NBD_PORT = 10809;
 /** sun_path of unix(7) holds 108 bytes with the final zero. */
 const SOCKET_PATH_MAX = 107;
-/** Longest string the protocol allows ("Values": Strings). */
-const NAME_MAX = 4096;
 
 export const isNbdUri = (text: string): boolean => /^nbds?(\+[a-z]+)?:/i.test(text);
 
@@ -40,7 +39,7 @@ export function parseNbdUri(text: string): NbdAddress {
 	} catch {
 		return fail("the export name is not valid percent-encoded UTF-8");
 	}
-	if (Buffer.byteLength(exportName) > NAME_MAX || exportName.includes("\0")) return fail("invalid export name");
+	if (Buffer.byteLength(exportName) > STRING_MAX || exportName.includes("\0")) return fail("invalid export name");
 	const socket = url.searchParams.get("socket");
 	if (url.protocol === "nbd:") {
 		if (socket !== null) return fail("a socket needs nbd+unix:");

@@ -1,11 +1,11 @@
 /** TCP listeners for RPC programs: connections, their number, their time-outs; and whose port it is when it is taken. */
 import { createServer, type Server, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import type { SlabPool } from "../net/slabs.js";
 import { peerOfConnection } from "./access/peer.js";
 import { portHolder } from "./access/proc-net.js";
 import { Connection, type Limits } from "./rpc/connection.js";
 import type { Service } from "./rpc/dispatcher.js";
-import type { SlabPool } from "./rpc/slabs.js";
 
 export interface Listener {
 	port: number;

@@ -1,4 +1,5 @@
 /** The NFS server: NFSv3 and MOUNT over TCP, and portmap so that clients find them. */
+import { SlabPool } from "../net/slabs.js";
 import type { FileSystem } from "../vfs/vfs.js";
 import { admitsFrom } from "./access/admission.js";
 import type { Peer } from "./access/peer.js";
@@ -8,7 +9,6 @@ import { RPCBIND_SOCKET } from "./portmap/register.js";
 import { type Portmap, type PortmapMode, startPortmap } from "./portmap/start.js";
 import { LIMITS, type Limits } from "./rpc/connection.js";
 import { ReplayCache } from "./rpc/replay-cache.js";
-import { SlabPool } from "./rpc/slabs.js";
 import { NfsStats } from "./stats.js";
 import { nfsProgram } from "./v3/program.js";
 

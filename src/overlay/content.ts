@@ -1,5 +1,5 @@
 /**
- * Writing content: in parts that fit a batch, all-zero data without payload.
+ * Writing content: in parts that fit a batch, all-zero data and zeros that nobody sent without payload.
  */
 import { isZero } from "../../native/index.js";
 import { metaOf, payloadOf } from "./batch.js";
@@ -22,33 +22,38 @@ export function* parts(offset: number, length: number, limit: number): Generator
 	}
 }
 
+/** Zeros of one operation: what neighbouring runs are merged up to, too. */
+const ZERO_PART = 0x4000_0000;
+
+/** @param content bytes, or how many zeros */
 const submission = (
 	state: State,
 	now: () => bigint,
 	id: InodeId,
 	offset: number,
-	data: Buffer,
+	content: Buffer | number,
 	stable: boolean,
 ): Submission<Prior> => {
-	const zeros = data.length >= SECTOR && isZero(data);
-	const type = zeros ? ZERO : WRITE;
-	const op: Content = { type, id, offset, length: data.length, epoch: 0, time: 0n, checksum: 0n, payload: 0 };
+	const data = typeof content === "number" || (content.length >= SECTOR && isZero(content)) ? undefined : content;
+	const length = typeof content === "number" ? content : content.length;
+	const type = data ? WRITE : ZERO;
+	const op: Content = { type, id, offset, length, epoch: 0, time: 0n, checksum: 0n, payload: 0 };
 	return {
-		meta: metaOf(op, zeros ? 0 : data.length),
-		payload: zeros ? 0 : payloadOf(data.length),
+		meta: metaOf(op, data ? length : 0),
+		payload: data ? payloadOf(length) : 0,
 		stable,
 		privileged: false,
-		paced: !zeros,
+		paced: data !== undefined,
 		apply: (tx) => {
 			const node = nodeOf(state, id);
 			if (node.kind === "directory") throw new OverlayError("EISDIR", `inode ${id} is a directory`);
 			if (node.kind !== "file") throw new OverlayError("EINVAL", `inode ${id} is not a file`);
-			if (offset + data.length > END) throw new OverlayError("EFBIG", "the write ends beyond the largest file size");
+			if (offset + length > END) throw new OverlayError("EFBIG", "the write ends beyond the largest file size");
 			const before = priorOf(node);
 			op.epoch = state.epoch;
 			op.time = state.stamp(now());
-			if (zeros) tx.log(op);
-			else tx.content(op, data);
+			if (data) tx.content(op, data);
+			else tx.log(op);
 			return before;
 		},
 	};
@@ -73,4 +78,20 @@ export const writeContent = async (
 	const results = await Promise.allSettled(pieces);
 	for (const result of results) if (result.status === "rejected") throw result.reason;
 	return { before: (results[0] as PromiseFulfilledResult<Prior>).value };
+};
+
+/** Makes a range read as zeros; resolves as a write does. */
+export const zeroContent = async (
+	log: Log,
+	now: () => bigint,
+	id: InodeId,
+	offset: number,
+	length: number,
+	stable: boolean,
+): Promise<void> => {
+	if (log.failure) throw log.failure;
+	const pieces = [...parts(offset, length, ZERO_PART)].map(([at, n]) =>
+		log.submit(submission(log.state, now, id, offset + at, n, stable)),
+	);
+	for (const result of await Promise.allSettled(pieces)) if (result.status === "rejected") throw result.reason;
 };

@@ -170,6 +170,8 @@ export interface EpochSnapshot {
 	image: Image;
 	/** extents of the file written since `epoch` (exclusive), sorted, merged */
 	changedSince(epoch: number): Extent[];
+	/** The same of a range only: for those who must not wait, nor hold all of it. */
+	changes(since: number, offset: number, length: number): Extent[] | Promise<Extent[]>;
 	release(): Promise<void>;
 }
 
@@ -217,8 +219,12 @@ export interface SessionTree {
 	/** As Image.borrow. */
 	borrow(id: InodeId, offset: number, length: number): Loan[] | undefined;
 	write(id: InodeId, offset: number, data: Buffer, stable: boolean): Promise<{ before: Prior }>;
+	/** As a write of `length` zeros, at a cost that does not depend on how many they are. */
+	zero(id: InodeId, offset: number, length: number, stable: boolean): Promise<void>;
 	commit(id: InodeId): Promise<void>;
 	extents(id: InodeId, offset: number, length: number): Extent[] | Promise<Extent[]>;
+	/** Extents of a range written since an epoch (exclusive; 0: ever), sorted, merged, as of now. */
+	changes(id: InodeId, since: number, offset: number, length: number): Extent[] | Promise<Extent[]>;
 	snapshot(id: InodeId): Promise<EpochSnapshot>;
 	usage(): SessionUsage;
 	/** Has `observer` told how long each sync of the log took, the write that it belongs to included. */

@@ -160,6 +160,13 @@ export class ContentReader {
 		return base.borrow(offset, length);
 	}
 
+	/** Runs that cover [start, end), whatever has to be loaded for it. */
+	runs(view: View, start: number, end: number): Run[] | Promise<Run[]> {
+		if (!view.presence?.any(start, end)) return [{ start, end, position: BASE, epoch: 0 }];
+		const runs = this.resolve(view, start, end);
+		return Array.isArray(runs) ? runs : this.#loaded(runs, () => this.runs(view, start, end));
+	}
+
 	/** Data, zeros and never allocated. */
 	extents(view: View, offset: number, length: number): Extent[] | Promise<Extent[]> {
 		if (length <= 0) return [];

@@ -4,7 +4,8 @@
 import { randomBytes } from "node:crypto";
 import { sys } from "../../native/index.js";
 import type { Extent, Loan } from "../image/image.js";
-import { writeContent } from "./content.js";
+import { changesWithin } from "./changes.js";
+import { writeContent, zeroContent } from "./content.js";
 import type {
 	BaseDisk,
 	CreateSpec,
@@ -122,6 +123,11 @@ export class Session implements SessionTree {
 		return writeContent(this.engine.log, this.now, id, offset, data, stable);
 	}
 
+	zero(id: InodeId, offset: number, length: number, stable: boolean): Promise<void> {
+		if (this.#closing) return Promise.reject(this.#closed());
+		return zeroContent(this.engine.log, this.now, id, offset, length, stable);
+	}
+
 	async commit(id: InodeId): Promise<void> {
 		if (this.#closing) throw this.#closed();
 		if (!this.engine.log.failure) nodeOf(this.engine.state, id);
@@ -130,6 +136,11 @@ export class Session implements SessionTree {
 
 	extents(id: InodeId, offset: number, length: number): Extent[] | Promise<Extent[]> {
 		return this.engine.reader.extents(this.#view(id), offset, length);
+	}
+
+	changes(id: InodeId, since: number, offset: number, length: number): Extent[] | Promise<Extent[]> {
+		const node = nodeOf(this.engine.state, id);
+		return changesWithin(this.engine.reader, this.engine.viewOfNode(node), node, since, offset, length);
 	}
 
 	async snapshot(id: InodeId): Promise<EpochSnapshot> {

@@ -2,6 +2,7 @@
  * Frozen epochs as read-only Images, and change sets.
  */
 import { type Extent, type Image, ImageError, type Loan } from "../image/image.js";
+import { changesWithin } from "./changes.js";
 import type { Checkpointer, Hold } from "./checkpoint.js";
 import { getU64 } from "./codec.js";
 import type { EpochSnapshot } from "./contract.js";
@@ -59,13 +60,18 @@ export const makeSnapshot = (
 	epoch: number,
 	view: View,
 ): EpochSnapshot => {
-	const image = new SnapshotImage(reader, { ...view, deltas: [], root: hold.root }, node.size);
+	const frozen = { ...view, deltas: [], root: hold.root };
+	const image = new SnapshotImage(reader, frozen, node.size);
 	return {
 		epoch,
 		image,
 		changedSince: (since) => {
 			if (image.closed) throw new ImageError("ECLOSED", "the snapshot was released", 0, 0);
 			return changes(store, hold, node, since);
+		},
+		changes: (since, offset, length) => {
+			if (image.closed) throw new ImageError("ECLOSED", "the snapshot was released", offset, length);
+			return changesWithin(reader, frozen, node, since, offset, length);
 		},
 		release: async () => {
 			image.closed = true;

@@ -30,6 +30,7 @@ export interface Ready {
 	url: string;
 	nfsPort: number;
 	mountPort: number;
+	nbd: { disk: string; uris: string[] }[];
 	files: string[];
 	point: string;
 	continued: boolean;

@@ -102,12 +102,16 @@ class Run {
 			if (id === undefined) continue;
 			const offset = chance(3) === 0 ? 512 * chance(390) : chance(DISK);
 			const length = 1 + (chance(4) === 0 ? chance(30_000) : chance(5000));
-			const data = chance(8) === 0 ? Buffer.alloc(length) : pattern(offset, length, chance(200));
+			const zeros = chance(8) === 0;
+			const data = zeros ? Buffer.alloc(length) : pattern(offset, length, chance(200));
 			// Overlapping ones take effect in the order in which they were asked for.
 			writes.push(
 				this.#both(
 					"write",
-					() => this.tree.write(id, offset, data, chance(2) === 0),
+					() =>
+						zeros && chance(2) === 0
+							? this.tree.zero(id, offset, length, chance(2) === 0)
+							: this.tree.write(id, offset, data, chance(2) === 0),
 					() => this.model.write(id, offset, data),
 				),
 			);

@@ -5,6 +5,7 @@ import type { ControlClient } from "../../mountd/control-client.js";
 import type { HelloResult, PublishParams } from "../../mountd/protocol.js";
 import { SessionStore } from "../../mountd/session-store.js";
 import { findMountd } from "../../mountd/start.js";
+import { NBD_PORT } from "../../nbd/index.js";
 import { unlockRepository } from "../../repository/index.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
@@ -36,6 +37,10 @@ const command: Command = {
   --sync           make every write stable, also unstable ones: for QEMU's nfs://, which would not notice that this
                    machine lost power; slower
   --cache-size N   memory for decoded blocks, shared by all sessions (default 512m)
+  --nbd-port N     NBD over TCP, too; ${NBD_PORT} is customary, 0 picks a free one (default off)
+  --nbd-socket F   NBD's Unix socket (default in the state directory)
+  --nbd-tls DIR    server-cert.pem and server-key.pem: TLS for all NBD over TCP; with ca-cert.pem, clients need a
+                   certificate, too
   --metrics-port N Prometheus metrics at http://A:N/metrics (default off; 0 picks a free port)`,
 	options: {
 		session: { type: "string" },
@@ -50,6 +55,9 @@ const command: Command = {
 		sync: { type: "boolean" },
 		"cache-size": { type: "string" },
 		"metrics-port": { type: "string" },
+		"nbd-port": { type: "string" },
+		"nbd-socket": { type: "string" },
+		"nbd-tls": { type: "string" },
 	},
 	async run(context) {
 		const [spec] = positionals(context, ["VM[@POINT]"]);
@@ -85,6 +93,9 @@ const command: Command = {
 export default command;
 
 function mountdConfig(context: Context): MountdConfig {
+	const path = (option: string) => text(context, option) && resolve(text(context, option)!);
+	if (text(context, "nbd-tls") !== undefined && text(context, "nbd-port") === undefined)
+		throw new UsageError("--nbd-tls is for NBD over TCP: it wants --nbd-port");
 	return {
 		state: resolve(statePath(context)),
 		listen: address(context, "listen", "127.0.0.1"),
@@ -95,6 +106,9 @@ function mountdConfig(context: Context): MountdConfig {
 		privilegedPorts: flag(context, "require-privileged-port"),
 		cacheBytes: size(context, "cache-size", DEFAULT_CACHE_BYTES),
 		metricsPort: text(context, "metrics-port") === undefined ? undefined : port(context, "metrics-port", 0),
+		nbdPort: text(context, "nbd-port") === undefined ? undefined : port(context, "nbd-port", 0),
+		nbdSocket: path("nbd-socket"),
+		nbdTls: path("nbd-tls"),
 	};
 }
 
@@ -104,6 +118,9 @@ function refuseOtherPorts(context: Context, config: MountdConfig, running: Hello
 		["nfs-port", config.nfsPort, running.nfsPort],
 		["mount-port", config.mountPort, running.mountPort],
 		["metrics-port", config.metricsPort, running.metricsPort ?? null],
+		["nbd-port", config.nbdPort, running.nbdPort ?? null],
+		["nbd-socket", config.nbdSocket, running.nbdSocket ?? null],
+		["nbd-tls", config.nbdTls, running.nbdTls ?? null],
 	] as const) {
 		if (text(context, option) !== undefined && (has === null || (wanted !== 0 && wanted !== has)))
 			throw new UsageError(

@@ -1,10 +1,10 @@
 /** RPC over UDP for portmap: one call, one reply, no record marks. */
 import { createSocket, type Socket } from "node:dgram";
 import { isIP } from "node:net";
+import { SlabPool } from "../../net/slabs.js";
 import { peerOfDatagram } from "../access/peer.js";
 import { Dispatcher, type Service } from "../rpc/dispatcher.js";
 import { ReplyWriter } from "../rpc/reply-writer.js";
-import { SlabPool } from "../rpc/slabs.js";
 import { XdrReader } from "../xdr/reader.js";
 
 const RECORD_MARK_BYTES = 4;

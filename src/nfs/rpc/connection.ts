@@ -4,12 +4,12 @@
  */
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import { adopt, writeBatch } from "../../net/adopt.js";
+import type { SlabPool } from "../../net/slabs.js";
 import type { Peer } from "../access/peer.js";
-import { adopt, writeBatch } from "./adopt.js";
 import { Dispatcher, type Service, type Sink } from "./dispatcher.js";
 import { ReceiveBuffer } from "./receive-buffer.js";
 import { type Batch, ReplyWriter } from "./reply-writer.js";
-import type { SlabPool } from "./slabs.js";
 
 export interface Limits {
 	/** bytes of one call, record marks excluded */

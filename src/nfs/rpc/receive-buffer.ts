@@ -2,9 +2,9 @@
  * Where a socket reads into: records are parsed where they land. A record that does not fit in what is left of a
  * slab moves once, to a slab that holds all of it, so a 1 MiB WRITE is copied at most by its first piece.
  */
+import { type Slab, type SlabPool, SMALL_SLAB } from "../../net/slabs.js";
 import { XdrReader } from "../xdr/reader.js";
 import { LAST_FRAGMENT } from "./protocol.js";
-import { type Slab, type SlabPool, SMALL_SLAB } from "./slabs.js";
 
 /** Reads into less room than this are not worth the system call. */
 const MIN_ROOM = 16 * 1024;

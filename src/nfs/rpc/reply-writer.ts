@@ -2,13 +2,11 @@
  * Encodes the replies of a batch back to back into a slab, with foreign slices (READ data) between them, ready
  * for one writev. Each record gets its mark (RFC 5531 section 11) when it ends.
  */
+import type { Chunk } from "../../net/adopt.js";
+import { type Slab, type SlabPool, SMALL_SLAB } from "../../net/slabs.js";
 import { XdrWriter } from "../xdr/writer.js";
 import type { Releasable, ReplyBody } from "./program.js";
 import * as rpc from "./protocol.js";
-import { type Slab, type SlabPool, SMALL_SLAB } from "./slabs.js";
-
-/** What net.Socket's _writev takes. */
-export type Chunk = { chunk: Buffer };
 
 export interface Batch {
 	chunks: Chunk[];

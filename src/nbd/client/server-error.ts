@@ -1,6 +1,6 @@
 /** A server's refusal of a request, in words. */
-import { ImageError } from "../image/image.js";
-import { Command, ErrorNames } from "./protocol.js";
+import { ImageError } from "../../image/image.js";
+import { Command, ErrorNames } from "../protocol.js";
 
 const COMMAND_NAMES: Record<number, string> = {
 	[Command.READ]: "read",

@@ -1,6 +1,6 @@
 /** The connection's socket: hands received bytes to one consumer, and its end, whatever the reason, to one place. */
 import { Socket, type SocketConstructorOpts } from "node:net";
-import type { NbdAddress } from "./uri.js";
+import type { NbdAddress } from "../uri.js";
 
 /** One read(2) at most; the kernel's socket buffers decide how much really comes at once. */
 const RECEIVE_BYTES = 1024 * 1024;

@@ -2,9 +2,9 @@
  * Block status → extents. Asks further ahead than it is asked, growing while the answers stay short, so that an
  * empty 64 TiB export is walked in a few thousand requests whatever the caller's step.
  */
-import type { Extent, ExtentKind } from "../image/image.js";
-import { pushExtent } from "../image/range.js";
-import { Command, State } from "./protocol.js";
+import type { Extent, ExtentKind } from "../../image/image.js";
+import { pushExtent } from "../../image/range.js";
+import { Command, State } from "../protocol.js";
 import type { Transmission } from "./transmission.js";
 
 const MIN_WINDOW = 64 * 1024 * 1024;

@@ -14,8 +14,8 @@ import {
 	OptionErrors,
 	OptionReply,
 	TransmissionFlag,
-} from "./protocol.js";
-import type { NbdAddress } from "./uri.js";
+} from "../protocol.js";
+import type { NbdAddress } from "../uri.js";
 import type { Wire } from "./wire.js";
 
 export interface Negotiated {

@@ -2,8 +2,8 @@
  * The transmission phase: requests pipelined on one connection, replies matched by cookie and written straight
  * into the caller's buffers. Understands simple and structured replies ("Transmission phase").
  */
-import { ImageError } from "../image/image.js";
-import { CHUNK_DONE, Chunk, Command, REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from "./protocol.js";
+import { ImageError } from "../../image/image.js";
+import { CHUNK_DONE, Chunk, Command, REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from "../protocol.js";
 import { serverError } from "./server-error.js";
 import type { Wire } from "./wire.js";
 

@@ -1,11 +1,11 @@
 /** An NBD export as an Image: splits by the server's largest request, widens to its smallest block. */
-import { type Extent, ImageError, type WritableImage } from "../image/image.js";
-import { checkRange } from "../image/range.js";
+import { type Extent, ImageError, type WritableImage } from "../../image/image.js";
+import { checkRange } from "../../image/range.js";
+import { Command, CommandFlag, TransmissionFlag } from "../protocol.js";
+import { type NbdAddress, parseNbdUri } from "../uri.js";
 import { handshake, type Negotiated } from "./handshake.js";
-import { Command, CommandFlag, TransmissionFlag } from "./protocol.js";
 import { BlockStatus } from "./status.js";
 import { Transmission } from "./transmission.js";
-import { type NbdAddress, parseNbdUri } from "./uri.js";
 import { Wire } from "./wire.js";
 
 export interface NbdOptions {

@@ -5,7 +5,9 @@
  * own net module works inside (seen in 20 to 24); nothing else of the project depends on it.
  */
 import { type Server, Socket } from "node:net";
-import type { Chunk } from "./reply-writer.js";
+
+/** What net.Socket's _writev takes. */
+export type Chunk = { chunk: Buffer };
 
 interface Inner {
 	_handle: { reading: boolean } | null;
