@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { sys } from "../../native/index.js";
-import { causeOf } from "./errors.js";
+import { CatalogError, causeOf } from "./errors.js";
 import { withLock } from "./file-lock.js";
 import { migrate } from "./migrations.js";
 import type { CatalogPaths } from "./paths.js";
@@ -21,7 +21,7 @@ export interface OpenedDatabase {
 	setAside?: { path: string; why: string };
 }
 
-/** Opens the catalogue, which is made if need be. Throws CatalogError NEWER_FORMAT, or what the system reports. */
+/** Opens the catalogue, which is made if need be. Rejects with CatalogError NEWER_FORMAT or IO. */
 export const openDatabase = async (
 	{ state, database, databaseLock }: CatalogPaths,
 	now: () => Date = () => new Date(),
@@ -30,7 +30,13 @@ export const openDatabase = async (
 	try {
 		return { db: openSound(database) };
 	} catch (error) {
-		if (!isCorrupt(error)) throw error;
+		if (error instanceof CatalogError) throw error;
+		if (!isCorrupt(error))
+			throw new CatalogError(
+				"IO",
+				`${database}: cannot be used (${causeOf(error)}): check its owner, and the disk it is on`,
+				{ cause: error },
+			);
 	}
 	return withLock(databaseLock, () => {
 		// Another process may have done it meanwhile: what it made must not be set aside.

@@ -10,7 +10,8 @@ export class CatalogError extends Error {
 			| "AMBIGUOUS"
 			| "LOCKED"
 			| "INVALID"
-			| "NOT_EMPTY",
+			| "NOT_EMPTY"
+			| "IO",
 		message: string,
 		options?: ErrorOptions,
 	) {

@@ -1,4 +1,4 @@
-/** Hosts, plans and catalogue into a repository after every change (docs/format.md, 9a). */
+/** Hosts, plans and catalogue into a repository after every change (docs/format.md, 9.1). */
 import { createHash, randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Catalog, DocumentNote } from "./catalog.js";

@@ -1,5 +1,5 @@
 /**
- * Settings of the servers that use a repository (docs/format.md, 9a): hosts, plans, catalogue, so that a machine which
+ * Settings of the servers that use a repository (docs/format.md, 9.1): hosts, plans, catalogue, so that a machine which
  * has only the repository and its key gets them back. What is in them is opaque here. Needs no index, so it works
  * where that is lost, too.
  */
