@@ -1,0 +1,79 @@
+/** What `hosts add` tries before it saves a host of this type. */
+import { execFile } from "node:child_process";
+import { accessSync, constants, statSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { HostCheck } from "../contract.js";
+import { causeOf } from "../errors.js";
+import { vmFolders } from "./layout.js";
+import { findQemu } from "./start-process.js";
+import { stateOf, vmIn } from "./vm.js";
+
+const run = promisify(execFile);
+/** Live backup and migration as they are done here need this. */
+const OLDEST = 7;
+/** What the longest socket's name adds to a VM's folder; a VM's own name counts, too. */
+const SOCKET_ROOM = 107 - "/.springback/qmp.sock".length;
+
+export const checkHost = async (host: string): Promise<HostCheck[]> => {
+	const checks: HostCheck[] = [folderCheck(host), await qemuCheck(), kvmCheck()];
+	if (!checks[0].ok) return checks;
+	for (const name of vmFolders(host)) checks.push(await vmCheck(host, name));
+	return checks;
+};
+
+const folderCheck = (host: string): HostCheck => {
+	const what = "folder";
+	try {
+		if (statSync(host, { throwIfNoEntry: false })?.isDirectory() !== true)
+			return { what, ok: false, message: `${host}: there is no such folder: make it, or correct the URI` };
+		accessSync(host, constants.R_OK | constants.W_OK | constants.X_OK);
+	} catch {
+		return { what, ok: false, message: `${host}: cannot be read and written: run as its owner, or as root` };
+	}
+	if (Buffer.byteLength(host) + 8 > SOCKET_ROOM)
+		return { what, ok: false, message: `${host}: its path is too long for the sockets of VMs below it` };
+	return { what, ok: true, message: `${host} can be read and written` };
+};
+
+const qemuCheck = async (): Promise<HostCheck> => {
+	const what = "qemu";
+	const qemu = findQemu();
+	if (qemu === undefined) return { what, ok: false, message: "not installed: apt install qemu-system-x86" };
+	try {
+		const { stdout } = await run(qemu, ["--version"]);
+		const version = /version (\d+)\.(\d+)/.exec(stdout);
+		if (version === null) return { what, ok: false, message: `${qemu} does not tell its version` };
+		const ok = Number(version[1]) >= OLDEST;
+		return {
+			what,
+			ok,
+			message: `${qemu} ${version[1]}.${version[2]}${ok ? "" : `: version ${OLDEST} or later is needed`}`,
+		};
+	} catch (error) {
+		return { what, ok: false, message: `${qemu} cannot be run: ${causeOf(error)}` };
+	}
+};
+
+/** Nothing fails without it: guests are emulated, which is slow. */
+const kvmCheck = (): HostCheck => {
+	try {
+		accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
+		return { what: "kvm", ok: true, message: "/dev/kvm can be used" };
+	} catch {
+		return {
+			what: "kvm",
+			ok: true,
+			message: "no /dev/kvm for this user: guests that are started here are emulated, which is slow",
+		};
+	}
+};
+
+const vmCheck = async (host: string, name: string): Promise<HostCheck> => {
+	const what = `vm ${name}`;
+	try {
+		return { what, ok: true, message: await stateOf(vmIn(host, name)) };
+	} catch (error) {
+		return { what, ok: false, message: causeOf(error).replace(`${join(host, name)}/`, "") };
+	}
+};
