@@ -11,6 +11,10 @@ export function repositoryPath({ values }: Context): string {
 	return resolve(path);
 }
 
+/** Whether a repository is named at all. */
+export const namesRepository = ({ values }: Context): boolean =>
+	Boolean((values.repo as string | undefined) ?? process.env.SPRINGBACK_REPO);
+
 /** `/var/lib/springback` for root, XDG_STATE_HOME/springback otherwise. */
 export function statePath({ values }: Context): string {
 	const path = (values.state as string | undefined) ?? process.env.SPRINGBACK_STATE;

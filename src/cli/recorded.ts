@@ -6,7 +6,7 @@ import type { Catalog, RunResult } from "../catalog/index.js";
 import type { Context } from "./command.js";
 import { EXIT, errorLine, exitCode } from "./exit.js";
 import { hasOpenedNamed, namedKey } from "./keys.js";
-import { catalogPlaces, repositoryPath } from "./places.js";
+import { catalogPlaces, namesRepository, repositoryPath } from "./places.js";
 import { flag } from "./values.js";
 
 /** Commands that are runs: they take long, or change what is kept. `false`: those that only read the repository. */
@@ -98,8 +98,23 @@ async function finish(
 		context.out.say(`hosts, plans and runs are not noted in the repository: ${words.line}`);
 }
 
+/** Writes settings into the repository that is named, if any and if its key is given; else the next backup does. */
+export async function saveNamed(context: Context, catalog: Catalog): Promise<void> {
+	if (!namesRepository(context)) return;
+	const words = await quietly(async () => {
+		const { SettingsStore } = await import("../repository/index.js");
+		const store = await SettingsStore.open(repositoryPath(context), { key: await namedKey(context, false) });
+		try {
+			await save(context, catalog, store);
+		} finally {
+			await store.close();
+		}
+	});
+	if (words !== undefined) context.out.say(`not noted in the repository yet, the next backup does it: ${words.line}`);
+}
+
 /** Writes settings into an open repository, and says what a person should know. */
-export async function save(
+async function save(
 	context: Context,
 	catalog: Catalog,
 	store: import("../repository/index.js").SettingsStore,

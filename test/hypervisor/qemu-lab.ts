@@ -7,9 +7,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { cpio } from "../../scripts/lab/cpio.js";
 import { tinyGuest } from "../../scripts/lab/guests.js";
 import { QemuHost } from "../../src/hypervisor/qemu/host.js";
-import type { Image } from "../../src/image/index.js";
-
-export const MIB = 2 ** 20;
 
 /** Takes the place of the guest's own /init: no network, a shell on the first serial port. */
 const INIT = `#!/bin/busybox sh
@@ -58,7 +55,7 @@ export class QemuLab {
 		});
 	}
 
-	define(name: string, uuid: string, disks: Record<string, object>, more: object = {}): void {
+	define(name: string, uuid: string, disks: Record<string, object>, more: object = {}, moreConfig: object = {}): void {
 		mkdirSync(this.path(name), { recursive: true });
 		const config = {
 			version: 1,
@@ -68,6 +65,7 @@ export class QemuLab {
 			cpus: 1,
 			firmware: "bios",
 			disks: Object.keys(disks).map((disk, unit) => ({ bus: "virtio", controller: 0, unit, name: disk })),
+			...moreConfig,
 		};
 		writeFileSync(
 			this.path(name, "vm.json"),
@@ -132,10 +130,4 @@ export function qemuImg(...args: string[]): string {
 	const { status, stdout, stderr } = spawnSync("qemu-img", args, { encoding: "utf8" });
 	if (status !== 0) throw new Error(`qemu-img ${args.join(" ")}: ${stderr}`);
 	return stdout;
-}
-
-export async function contentOf(image: Image): Promise<Buffer> {
-	const bytes = Buffer.alloc(image.size);
-	for (let at = 0; at < image.size; at += MIB) await image.read(at, bytes.subarray(at, Math.min(at + MIB, image.size)));
-	return bytes;
 }

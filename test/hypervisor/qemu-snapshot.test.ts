@@ -3,7 +3,8 @@ import { readdirSync } from "node:fs";
 import t from "tap";
 import type { Snapshot } from "../../src/hypervisor/index.js";
 import type { QemuHost } from "../../src/hypervisor/qemu/host.js";
-import { contentOf, MIB, QemuLab } from "./qemu-lab.js";
+import { contentOf, MIB } from "./content.js";
+import { QemuLab } from "./qemu-lab.js";
 
 const ID = "11111111-2222-3333-4444-555555555555";
 const lab = new QemuLab();

@@ -4,7 +4,7 @@
  */
 import { randomInt } from "node:crypto";
 import { HypervisorError } from "../errors.js";
-import { JsonSocket } from "./qmp.js";
+import { JsonSocket } from "./json-socket.js";
 
 const SYNC_MS = 3_000;
 

@@ -59,7 +59,7 @@ const qemuCheck = async (): Promise<HostCheck> => {
 const kvmCheck = (): HostCheck => {
 	try {
 		accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
-		return { what: "kvm", ok: true, message: "/dev/kvm can be used" };
+		return { what: "kvm", ok: true, message: "/dev/kvm can be opened" };
 	} catch {
 		return {
 			what: "kvm",
