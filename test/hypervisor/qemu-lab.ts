@@ -16,9 +16,13 @@ busybox mount -t sysfs sys /sys
 busybox mount -t devtmpfs dev /dev
 busybox --install -s
 while read -r module; do insmod "$module" 2>/dev/null; done </modules.order
+# Kept open: closing a terminal drops what was sent to it.
+exec 3<>/dev/ttyS0
 stty -F /dev/ttyS0 raw -echo
-echo "guest is up" >/dev/ttyS0
-while true; do sh </dev/ttyS0 >/dev/ttyS0 2>&1; done
+echo "guest is up" >&3
+while true; do
+	IFS= read -r line <&3 && eval "$line" </dev/null >&3 2>&1
+done
 `;
 
 export class QemuLab {

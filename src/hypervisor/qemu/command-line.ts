@@ -12,21 +12,19 @@ const server = (path: string): string => `path=${quoted(path)},server=on,wait=of
 const quoted = (path: string): string => path.replaceAll(",", ",,");
 
 /** Throws UNSUPPORTED or INVALID. */
-export const vmArguments = (places: VmPlaces, definition: Definition): string[] => {
-	const { config, kernel, acceleration, generation } = definition;
+export const vmArguments = (places: VmPlaces, definition: Definition, acceleration: "kvm" | "tcg"): string[] => {
+	const { config, kernel, generation } = definition;
 	if (config.firmware === "uefi")
 		throw new HypervisorError("UNSUPPORTED", `${places.definition}: UEFI guests cannot be started by this driver yet`);
 	if (config.tpm)
 		throw new HypervisorError("UNSUPPORTED", `${places.definition}: a TPM cannot be given by this driver yet`);
 	const { netdevs, devices } = networkCards(config.nics);
-	const accelerations = acceleration === undefined ? ["kvm", "tcg"] : [acceleration];
 	const sockets = socketPaths(places);
 	return [
 		...["-nodefaults", "-no-user-config", "-display", "none"],
 		...["-name", `guest=${quoted(config.name ?? "vm")}`, "-uuid", config.uuid!],
 		...["-machine", config.disks.some(({ bus }) => bus === "ide") ? "pc" : "q35"],
-		...accelerations.flatMap((one) => ["-accel", one]),
-		...(acceleration === "kvm" ? ["-cpu", "host"] : ["-cpu", "max"]),
+		...["-accel", acceleration, "-cpu", acceleration === "kvm" ? "host" : "max"],
 		...["-m", String(config.memoryMiB), "-smp", String(config.cpus)],
 		...monitor(sockets.qmp),
 		...["-chardev", `socket,id=agent,${server(sockets.agent)}`, "-device", "virtio-serial-pci"],

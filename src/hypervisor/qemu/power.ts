@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PowerAction } from "../contract.js";
-import { HypervisorError } from "../errors.js";
+import { causeOf, HypervisorError } from "../errors.js";
 import { vmArguments } from "./command-line.js";
 import { startProcess } from "./start-process.js";
 import { stateOf, type Vm, withQmp } from "./vm.js";
@@ -29,7 +29,17 @@ export const power = async (vm: Vm, action: PowerAction): Promise<void> => {
 const powerOn = async (vm: Vm): Promise<void> => {
 	if ((await stateOf(vm)) !== "off") throw new HypervisorError("STATE", `VM ${vm.name} is on already`);
 	mkdirSync(vm.places.own, { recursive: true, mode: 0o700 });
-	await startProcess(vm.name, vmArguments(vm.places, vm.definition), vm.places.log);
+	const { places, definition } = vm;
+	const start = (acceleration: "kvm" | "tcg") =>
+		startProcess(vm.name, vmArguments(places, definition, acceleration), places.log);
+	if (definition.acceleration !== undefined) return start(definition.acceleration);
+	try {
+		await start("kvm");
+	} catch (error) {
+		// A device node does not tell: nested and confined machines have one that runs nothing.
+		if (!/kvm/i.test(causeOf(error))) throw error;
+		await start("tcg");
+	}
 };
 
 /** Pulls the plug; persistent bitmaps are stored, because QEMU closes its disks. */
