@@ -57,7 +57,9 @@ t.test("hosts and their VMs", async (t) => {
 	const point = (await work.backup("web", work.path("web.raw"))).point;
 	const good = await work.cli(["vms", "--host", "lab", "--json"]);
 	t.equal(good.code, 0);
-	t.match(JSON.parse(good.stdout) as Listed[], [{ name: "web", state: "off", protected: true, lastPoint: { id: point } }]);
+	t.match(JSON.parse(good.stdout) as Listed[], [
+		{ name: "web", state: "off", protected: true, lastPoint: { id: point } },
+	]);
 	vm(work, "solo", "2", { source: work.path("web.raw"), format: "raw" }, { unprotected: "independent" });
 	mkdirSync(work.path("vms/bad"));
 	writeFileSync(work.path("vms/bad/vm.json"), "{");
@@ -74,7 +76,10 @@ t.test("hosts and their VMs", async (t) => {
 	t.match(await work.json(["rebuild", "--settings"]), { hosts: 2 }, "written into the repository at once");
 	t.equal(readFileSync(join(work.state, "config/hosts.yaml"), "utf8"), before);
 	t.match((await work.cli(["hosts", "remove", "second"])).stdout, /is removed/);
-	t.strictSame(((await work.json(["hosts"])) as { name: string }[]).map(({ name }) => name), ["lab"]);
+	t.strictSame(
+		((await work.json(["hosts"])) as { name: string }[]).map(({ name }) => name),
+		["lab"],
+	);
 	t.match(await work.json(["rebuild", "--settings", "--state", work.path("new")]), { hosts: 1 });
 });
 

@@ -54,7 +54,7 @@ t.test("damaged definitions are listed with the reason; their neighbours work", 
 		t.match(vms[n].problem, words, name);
 		await t.rejects(host.readConfig(name), { code: "INVALID", message: words });
 	}
-	t.equal((await host.check()).filter(({ ok }) => !ok).length, broken.length);
+	t.match((await host.check()).at(-1), { what: "vms", ok: true, message: /^8 VMs; .*b1\/vm\.json: is not JSON; / });
 	for (const [name] of broken) rmSync(lab.path(name), { recursive: true });
 });
 

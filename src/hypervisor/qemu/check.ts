@@ -1,7 +1,6 @@
 /** What `hosts add` tries before it saves a host of this type. */
 import { execFile } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import type { HostCheck } from "../contract.js";
 import { causeOf } from "../errors.js";
@@ -17,9 +16,7 @@ const SOCKET_ROOM = 107 - "/.springback/qmp.sock".length;
 
 export const checkHost = async (host: string): Promise<HostCheck[]> => {
 	const checks: HostCheck[] = [folderCheck(host), await qemuCheck(), kvmCheck()];
-	if (!checks[0].ok) return checks;
-	for (const name of vmFolders(host)) checks.push(await vmCheck(host, name));
-	return checks;
+	return checks[0].ok ? [...checks, await vmsCheck(host)] : checks;
 };
 
 const folderCheck = (host: string): HostCheck => {
@@ -69,11 +66,23 @@ const kvmCheck = (): HostCheck => {
 	}
 };
 
-const vmCheck = async (host: string, name: string): Promise<HostCheck> => {
-	const what = `vm ${name}`;
-	try {
-		return { what, ok: true, message: await stateOf(vmIn(host, name)) };
-	} catch (error) {
-		return { what, ok: false, message: causeOf(error).replace(`${join(host, name)}/`, "") };
+/** A VM that is damaged is a matter of that VM; only one that we may not talk to is one of the host. */
+const vmsCheck = async (host: string): Promise<HostCheck> => {
+	const problems: string[] = [];
+	let denied = false;
+	const names = vmFolders(host);
+	for (const name of names) {
+		try {
+			await stateOf(vmIn(host, name));
+		} catch (error) {
+			denied ||= (error as { code?: string }).code === "DENIED";
+			problems.push(causeOf(error));
+		}
 	}
+	const count = `${names.length} ${names.length === 1 ? "VM" : "VMs"}`;
+	return {
+		what: "vms",
+		ok: !denied,
+		message: [count, ...problems].join("; "),
+	};
 };
