@@ -6,7 +6,6 @@ import { causeOf, HypervisorError } from "../errors.js";
 import { describeNode, OURS } from "./block-nodes.js";
 import { bitmapsSince, GRANULARITY } from "./change-tracking.js";
 import type { Qmp } from "./qmp.js";
-import { scratchNode } from "./scratch.js";
 import type { OpenSnapshot } from "./snapshot.js";
 import { withQmp } from "./vm.js";
 
@@ -53,7 +52,7 @@ const exportDisk = async (
 	if (!open.serving)
 		await qmp.execute("nbd-server-start", { addr: { type: "unix", data: { path: places.nbd } }, "max-connections": 0 });
 	open.serving = true;
-	const node = scratchNode(index);
+	const node = open.access(index);
 	const id = `${OURS}e${index}`;
 	const exports = await qmp.execute<{ id: string }[]>("query-block-exports");
 	if (exports.some((one) => one.id === id))

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { OURS, ourNodes } from "./block-nodes.js";
 import { cancelJob, ourJobs } from "./jobs.js";
 import type { Qmp } from "./qmp.js";
+import { leaveFilters } from "./scratch.js";
 import type { Vm } from "./vm.js";
 
 interface Export {
@@ -24,6 +25,7 @@ export const takeAway = async (vm: Vm, qmp: Qmp): Promise<string[]> => {
 	// There is one NBD server in a process: ours only when its exports were.
 	if (ours.length > 0) await qmp.execute("nbd-server-stop").catch(() => {});
 	rmSync(vm.places.nbd, { force: true });
+	await leaveFilters(vm, qmp);
 	for (const { id } of await ourJobs(qmp)) {
 		await cancelJob(qmp, id);
 		lines.push(`VM ${vm.name}: job ${id}`);
