@@ -78,7 +78,9 @@ export const addAccess = (qmp: Qmp, index: number): Promise<unknown> =>
 /** Takes the guest's disks off the filters again. Nobody may read the moment any more. */
 export const leaveFilters = async (vm: Vm, qmp: Qmp): Promise<void> => {
 	const present = new Set(
-		(await qmp.execute<{ "node-name": string }[]>("query-named-block-nodes", { flat: true })).map((one) => one["node-name"]),
+		(await qmp.execute<{ "node-name": string }[]>("query-named-block-nodes", { flat: true })).map(
+			(one) => one["node-name"],
+		),
 	);
 	for (const { index, node } of readNote(vm)?.nodes ?? []) {
 		if (present.has(accessNode(index))) await qmp.execute("blockdev-del", { "node-name": accessNode(index) });

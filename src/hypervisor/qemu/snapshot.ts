@@ -37,7 +37,16 @@ export const snapshot = async (
 	options: SnapshotOptions,
 ): Promise<{ snapshot: Snapshot; open: OpenSnapshot }> => {
 	const lock = lockVm(vm);
-	const open: OpenSnapshot = { vm, lock, socket: vm.places.qmp, bitmap: "", nodes: [], access: (index) => `disk-${index}`, serving: false, closed: false };
+	const open: OpenSnapshot = {
+		vm,
+		lock,
+		socket: vm.places.qmp,
+		bitmap: "",
+		nodes: [],
+		access: (index) => `disk-${index}`,
+		serving: false,
+		closed: false,
+	};
 	try {
 		await cleanVm(vm);
 		const off = (await stateOf(vm)) === "off";
@@ -59,7 +68,15 @@ const take = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions, off:
 	for (const [index, { name, bus, unprotected }] of vm.definition.config.disks.entries()) {
 		const node = unprotected === null && (off || bus !== "usb") ? await usedNode(qmp, index) : undefined;
 		if (node !== undefined) open.nodes.push({ disk: name!, index, node });
-		else left.push({ name: name!, why: unprotected ?? (bus === "usb" ? "disks on USB only while the VM is off" : "QEMU has no such disk: was it started by something else?") });
+		else
+			left.push({
+				name: name!,
+				why:
+					unprotected ??
+					(bus === "usb"
+						? "disks on USB only while the VM is off"
+						: "QEMU has no such disk: was it started by something else?"),
+			});
 	}
 	if (open.nodes.length === 0)
 		throw new HypervisorError("UNSUPPORTED", `VM ${vm.name} has no disk that can be backed up`);
