@@ -1,11 +1,10 @@
 /** springback rebuild */
-import type { Command, Context } from "../command.js";
+import type { Command } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { counted, faultLines } from "../faults.js";
-import { namedKey, openNamed } from "../keys.js";
-import { localTime } from "../output.js";
-import { catalogPlaces, repositoryPath } from "../places.js";
-import { flag, positionals, text } from "../values.js";
+import { openNamed } from "../keys.js";
+import { rebuildSettings } from "../rebuild-settings.js";
+import { flag, positionals } from "../values.js";
 
 const command: Command = {
 	summary: "makes the index anew from packs alone; brings hosts, plans and catalogue back",
@@ -39,23 +38,3 @@ springback rebuild --settings [--from SERVER] [--overwrite]
 	},
 };
 export default command;
-
-async function rebuildSettings(context: Context): Promise<number> {
-	const { restoreSettings } = await import("../../catalog/index.js");
-	const { SettingsStore } = await import("../../repository/index.js");
-	const store = await SettingsStore.open(repositoryPath(context), { key: await namedKey(context) });
-	try {
-		const options = { from: text(context, "from"), overwrite: flag(context, "overwrite") };
-		const report = await restoreSettings(catalogPlaces(context), store, options);
-		const { host, at, hosts, plans, runs, bad, setAside } = report;
-		for (const { file, why } of bad) context.out.say(`${file}: ${why}: an older one was used`);
-		const lines = [
-			`as ${host} had them at ${localTime(at)}: ${counted(hosts, "host")}, ${counted(plans, "plan")}, ${counted(runs, "run")}`,
-			...setAside.map((path) => `what was here is now ${path}`),
-		];
-		context.out.result(report, lines.join("\n"));
-		return bad.length > 0 ? EXIT.warnings : EXIT.ok;
-	} finally {
-		await store.close();
-	}
-}

@@ -36,12 +36,17 @@ export const nextBitmap = (nodes: UsedNode[], random: string): string => {
 
 export const changeIdOf = (bitmap: string): string => bitmap.slice(OURS.length);
 
+/** Bitmaps that QEMU found not closed in order. */
+export const inconsistent = (node: UsedNode): string[] =>
+	tracked(node)
+		.filter((bitmap) => bitmap.inconsistent === true)
+		.map(({ name }) => name);
+
 /** Bitmaps that are of no use any more: damaged, or too old. */
 export const worthless = (node: UsedNode): string[] => {
-	const all = tracked(node);
-	const bad = all.filter(({ inconsistent }) => inconsistent === true);
-	const good = all.filter(({ inconsistent }) => inconsistent !== true);
-	return [...bad, ...good.slice(0, Math.max(0, good.length - BITMAPS_KEPT))].map(({ name }) => name);
+	const good = tracked(node).filter((bitmap) => bitmap.inconsistent !== true);
+	const old = good.slice(0, Math.max(0, good.length - BITMAPS_KEPT)).map(({ name }) => name);
+	return [...inconsistent(node), ...old];
 };
 
 /** Those that still record. */
@@ -64,7 +69,7 @@ export const bitmapsSince = (node: UsedNode, since: string, now: string): { name
 			why: "the disk has no record of what changed since then (it was powered off without one, moved, or replaced, or that backup is too long ago)",
 		};
 	const between = all.filter(({ sequence }) => sequence >= first && sequence < end);
-	const flawed = between.find(({ inconsistent, recording }) => inconsistent === true || recording);
+	const flawed = between.find((bitmap) => bitmap.inconsistent === true || bitmap.recording);
 	if (flawed !== undefined)
 		return { why: "the record of what changed was not closed in order (QEMU or the machine died)" };
 	// Numbers have no gaps but where somebody removed a bitmap.

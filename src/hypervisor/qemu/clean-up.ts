@@ -1,6 +1,7 @@
 /** What crashed runs left on a host: found by its names, and taken away. */
 import { existsSync } from "node:fs";
 import { causeOf } from "../errors.js";
+import { forgetBitmaps } from "./forget-bitmaps.js";
 import { thawLeftover } from "./freeze.js";
 import { stopHelper } from "./helper.js";
 import { vmFolders } from "./layout.js";
@@ -18,7 +19,7 @@ export const cleanVm = async (vm: Vm): Promise<string[]> => {
 		const qmp = await Qmp.connect(socket);
 		try {
 			if (socket === vm.places.qmp) lines.push(...(await settleMove(vm, qmp)));
-			if (qmp !== undefined) lines.push(...(await takeAway(vm, qmp)));
+			if (qmp !== undefined) lines.push(...(await takeAway(vm, qmp)), ...(await forgetBitmaps(vm, qmp)));
 		} finally {
 			qmp?.close();
 		}

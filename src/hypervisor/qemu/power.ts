@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { PowerAction } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { vmArguments } from "./command-line.js";
+import { forgetBitmaps } from "./forget-bitmaps.js";
 import { startProcess } from "./start-process.js";
 import { stateOf, type Vm, withQmp } from "./vm.js";
 
@@ -32,14 +33,16 @@ const powerOn = async (vm: Vm): Promise<void> => {
 	const { places, definition } = vm;
 	const start = (acceleration: "kvm" | "tcg") =>
 		startProcess(vm.name, vmArguments(places, definition, acceleration), places.log);
-	if (definition.acceleration !== undefined) return start(definition.acceleration);
-	try {
-		await start("kvm");
-	} catch (error) {
-		// A device node does not tell: nested and confined machines have one that runs nothing.
-		if (!/kvm/i.test(causeOf(error))) throw error;
-		await start("tcg");
-	}
+	if (definition.acceleration !== undefined) await start(definition.acceleration);
+	else
+		try {
+			await start("kvm");
+		} catch (error) {
+			// A device node does not tell: nested and confined machines have one that runs nothing.
+			if (!/kvm/i.test(causeOf(error))) throw error;
+			await start("tcg");
+		}
+	await withQmp(vm, (qmp) => forgetBitmaps(vm, qmp));
 };
 
 /** Pulls the plug; persistent bitmaps are stored, because QEMU closes its disks. */
