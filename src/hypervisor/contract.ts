@@ -138,7 +138,7 @@ export interface Hypervisor {
 	readConfig(vm: string): Promise<VmDescription>;
 	/** All disks at one moment. One at a time for each VM (BUSY). Also of a VM that is off. */
 	snapshot(vm: string, options?: SnapshotOptions): Promise<Snapshot>;
-	/** A disk as it was at the moment of the snapshot; closed before `removeSnapshot`. */
+	/** A disk as it was at the moment of the snapshot; opened once, and closed before `removeSnapshot`. */
 	openDisk(snapshot: Snapshot, disk: string, since?: string): Promise<SnapshotDisk>;
 	/** Gives everything back; the change id stays usable. Harmless when it is gone. */
 	removeSnapshot(snapshot: Snapshot): Promise<void>;
