@@ -155,7 +155,7 @@ export async function compliance(t: Test, lab: ComplianceLab): Promise<void> {
 		);
 		t.equal(await guest("echo goes on"), "goes on");
 		await guest(
-			`(for n in $(seq 1 200); do printf "$n\\n" | dd of=${lab.data.device} bs=512 seek=$((20000 + n)) conv=notrunc,sync status=none || echo failed >>/root/writer; done; echo done >>/root/writer) >/dev/null 2>&1 & echo started`,
+			`(for n in $(seq 1 100); do printf "$n\\n" | dd of=${lab.data.device} bs=512 seek=$((20000 + n)) conv=notrunc,sync status=none || echo failed >>/root/writer; done; echo done >>/root/writer) >/dev/null 2>&1 & echo started`,
 		);
 		let progress = 0;
 		await host.migrateStorage(id, {
@@ -173,7 +173,7 @@ export async function compliance(t: Test, lab: ComplianceLab): Promise<void> {
 		for (let waited = 0; (await guest("cat /root/writer 2>/dev/null || true")) === "" && waited < 120; waited++)
 			await sleep(500);
 		t.equal(await guest("cat /root/writer"), "done", "no write failed");
-		t.equal(await guest(`dd if=${lab.data.device} bs=512 skip=20200 count=1 status=none | head -n 1`), "200");
+		t.equal(await guest(`dd if=${lab.data.device} bs=512 skip=20100 count=1 status=none | head -n 1`), "100");
 		const after = await host.snapshot(id);
 		t.match(
 			await read(after, last.changeId),

@@ -31,5 +31,5 @@ await compliance(t, {
 	data: { disk: "data", device: "/dev/vdb", size: 32 * MIB },
 	storage: lab.path("storage"),
 	spare: { source: lab.path("spare.raw"), format: "raw" },
-	bootMs: 180_000,
+	bootMs: 300_000,
 });
