@@ -26,8 +26,8 @@ const url = `http://127.0.0.1:${httpPort}/`;
 const secretFile = "/root/written-by-the-guest";
 const secretHash = createHash("sha256").update("springback\n".repeat(100_000)).digest("hex");
 const bootTimeout = 180_000;
-/** Folders of a repository where sessions note that they use a point. */
-const USES = ["holds", "locks"];
+/** Folders of a repository where sessions note that they use a point, and commands what they did. */
+const USES = ["holds", "locks", "settings"];
 
 async function main([image, dayLater, directory]: string[]): Promise<void> {
 	const story = new Story();

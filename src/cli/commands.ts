@@ -20,6 +20,8 @@ export const COMMANDS = {
 	release: () => import("./commands/release.js"),
 	prune: () => import("./commands/prune.js"),
 	key: () => import("./commands/key.js"),
+	hosts: () => import("./commands/hosts.js"),
+	vms: () => import("./commands/vms.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;
 

@@ -1,6 +1,6 @@
 /** Where passphrases come from: --key-file, the environment, or the terminal. Never from an argument: others see those. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { type KeySource, openRepository, type Repository } from "../repository/index.js";
+import { type KeySource, openRepository, type Repository, unlockRepository } from "../repository/index.js";
 import type { Context } from "./command.js";
 import { UsageError } from "./exit.js";
 import { repositoryPath } from "./places.js";
@@ -11,9 +11,23 @@ import { text } from "./values.js";
 const KEY_FILE_MAX_BYTES = 64 * 1024;
 
 /** Opens the repository that the command names, with its key where it needs one. */
-export function openNamed(context: Context, options: { readThreads?: number } = {}): Promise<Repository> {
-	return openRepository(repositoryPath(context), { ...options, key: keySource(context) });
+export async function openNamed(context: Context, options: { readThreads?: number } = {}): Promise<Repository> {
+	return openRepository(repositoryPath(context), { ...options, key: await namedKey(context) });
 }
+
+let named: { path: string; key: KeySource | undefined } | undefined;
+
+/** Asked for and unwrapped once in a command, which may open its repository again at the end. */
+export async function namedKey(context: Context, ask = true): Promise<KeySource | undefined> {
+	const path = repositoryPath(context);
+	if (named?.path === path) return named.key;
+	const unlocked = await unlockRepository(path, keySource(context, ask));
+	named = { path, key: unlocked && { masterOf: (id) => (id === unlocked.repository ? unlocked.master : undefined) } };
+	return named.key;
+}
+
+/** Whether this command has opened the repository that it names. */
+export const hasOpenedNamed = (): boolean => named !== undefined;
 
 /** The key of the repository that is copied to: its own file, else no passphrase but one that is typed. */
 export function targetKeySource(context: Context): KeySource | undefined {

@@ -5,6 +5,7 @@ import { type Command, type Context, GLOBAL_HELP, GLOBAL_OPTIONS } from "./comma
 import { COMMANDS, type CommandName } from "./commands.js";
 import { EXIT, errorLine, exitCode, UsageError } from "./exit.js";
 import { Output } from "./output.js";
+import { recorded } from "./recorded.js";
 import "./secrets.js";
 
 async function main(argv: string[]): Promise<number> {
@@ -25,7 +26,7 @@ async function main(argv: string[]): Promise<number> {
 		process.stdout.write(`${command.help}\n\n${GLOBAL_HELP}\n`);
 		return EXIT.ok;
 	}
-	return command.run(context);
+	return recorded(name, context, () => command.run(context));
 }
 
 function parse(command: Command, args: string[]): Context {

@@ -16,6 +16,7 @@ import { readKeyFiles } from "./key-file.js";
 import type { Keyring } from "./keyring.js";
 import { CONFIG, isId, keyName, pointName, type Random } from "./layout.js";
 import { PointStore } from "./points.js";
+import { checkSettings } from "./settings.js";
 import type { Store } from "./store.js";
 
 /** A check, and what it learned about packs. */
@@ -44,6 +45,8 @@ export const checkRepository = async (
 	for (const [id, why] of points.bad) faults.of("bad-point", pointName(id), `restore point ${id} is damaged: ${why}`);
 	for (const name of await store.list("points"))
 		if (!isId(name)) faults.of("unknown-file", `points/${name}`, `points/${name} is not part of a repository`);
+	for (const { file, why } of await checkSettings(store, keyring))
+		faults.of("bad-settings", file, `${file} is damaged: ${why}`);
 	const lost = await checkPoints(store, index, packs, stored, blockSize, faults, options);
 	const report = {
 		points: stored.length,

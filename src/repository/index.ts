@@ -12,4 +12,5 @@ export {
 	type OpenRepositoryOptions,
 	openRepository,
 } from "./open.js";
+export { type Settings, type SettingsName, SettingsStore } from "./settings.js";
 export { unlockRepository } from "./unlock.js";

@@ -24,7 +24,7 @@ export interface Negotiated {
 	/** NBD_FLAG_* */
 	flags: number;
 	structured: boolean;
-	/** id of base:allocation; undefined when the server has no block status */
+	/** id of the context that was asked for; undefined when the server has no block status */
 	allocationContext: number | undefined;
 	minimum: number;
 	preferred: number;
@@ -35,11 +35,16 @@ export interface Negotiated {
 const MAX_OPTION_REPLY = 64 * 1024;
 
 /** Rejects with an Error of one line naming the export. Leaves `wire.onBytes` and `onEnd` for the next owner. */
-export async function handshake(wire: Wire, address: NbdAddress, timeoutMs: number): Promise<Negotiated> {
+export async function handshake(
+	wire: Wire,
+	address: NbdAddress,
+	timeoutMs: number,
+	context = BASE_ALLOCATION,
+): Promise<Negotiated> {
 	const reader = new Reader(wire);
 	const timer = setTimeout(() => wire.end(`no answer within ${timeoutMs} ms`), timeoutMs);
 	try {
-		return await negotiate(wire, reader, address);
+		return await negotiate(wire, reader, address, context);
 	} catch (error) {
 		wire.end("handshake failed");
 		throw new Error(`${address.text}: ${(error as Error).message}`, { cause: error });
@@ -48,7 +53,7 @@ export async function handshake(wire: Wire, address: NbdAddress, timeoutMs: numb
 	}
 }
 
-async function negotiate(wire: Wire, reader: Reader, address: NbdAddress): Promise<Negotiated> {
+async function negotiate(wire: Wire, reader: Reader, address: NbdAddress, wanted: string): Promise<Negotiated> {
 	const hello = await reader.take(18);
 	if (hello.readBigUInt64BE(0) !== NBDMAGIC) throw new Error("this is not an NBD server");
 	const offered = hello.readUInt16BE(16);
@@ -60,12 +65,12 @@ async function negotiate(wire: Wire, reader: Reader, address: NbdAddress): Promi
 
 	const name = Buffer.from(address.exportName, "utf8");
 	const structured = (await ask(wire, reader, Option.STRUCTURED_REPLY, Buffer.alloc(0))).refused === undefined;
-	const allocationContext = structured ? await askAllocation(wire, reader, name) : undefined;
+	const allocationContext = structured ? await askContext(wire, reader, name, wanted) : undefined;
 	return { ...(await go(wire, reader, name)), structured, allocationContext };
 }
 
-async function askAllocation(wire: Wire, reader: Reader, name: Buffer): Promise<number | undefined> {
-	const context = Buffer.from(BASE_ALLOCATION, "ascii");
+async function askContext(wire: Wire, reader: Reader, name: Buffer, wanted: string): Promise<number | undefined> {
+	const context = Buffer.from(wanted, "utf8");
 	const { refused, replies } = await ask(
 		wire,
 		reader,

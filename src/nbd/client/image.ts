@@ -4,7 +4,7 @@ import { checkRange } from "../../image/range.js";
 import { Command, CommandFlag, TransmissionFlag } from "../protocol.js";
 import { type NbdAddress, parseNbdUri } from "../uri.js";
 import { handshake, type Negotiated } from "./handshake.js";
-import { BlockStatus } from "./status.js";
+import { allocationKind, BlockStatus, dirtyKind } from "./status.js";
 import { Transmission } from "./transmission.js";
 import { Wire } from "./wire.js";
 
@@ -15,6 +15,8 @@ export interface NbdOptions {
 	silenceMs?: number;
 	/** requests in flight at most; default 32 */
 	inFlight?: number;
+	/** `extents` are of this dirty bitmap of QEMU, by its name: changed is "data", unchanged "unallocated" */
+	dirtyBitmap?: string;
 }
 
 /** Larger requests gain nothing and hold up the small ones behind them. */
@@ -27,14 +29,16 @@ export async function connectNbd(target: string | NbdAddress, options: NbdOption
 	const address = typeof target === "string" ? parseNbdUri(target) : target;
 	const timeout = options.connectMs ?? 10_000;
 	const wire = await Wire.connect(address, timeout);
-	const negotiated = await handshake(wire, address, timeout);
+	const { dirtyBitmap } = options;
+	const context = dirtyBitmap === undefined ? undefined : `qemu:dirty-bitmap:${dirtyBitmap}`;
+	const negotiated = await handshake(wire, address, timeout, context);
 	const transmission = new Transmission(wire, {
 		name: address.text,
 		structured: negotiated.structured,
 		inFlight: options.inFlight ?? 32,
 		silenceMs: options.silenceMs ?? 60_000,
 	});
-	return new NbdImage(address.text, negotiated, transmission);
+	return new NbdImage(address.text, negotiated, transmission, dirtyBitmap !== undefined);
 }
 
 export class NbdImage implements WritableImage {
@@ -56,6 +60,7 @@ export class NbdImage implements WritableImage {
 		readonly name: string,
 		private readonly negotiated: Negotiated,
 		private readonly transmission: Transmission,
+		dirty = false,
 	) {
 		const { size, flags, minimum, maximum, allocationContext } = negotiated;
 		this.size = size;
@@ -66,7 +71,14 @@ export class NbdImage implements WritableImage {
 		this.piece = largest - (largest % minimum) || minimum;
 		this.hasExtents = allocationContext !== undefined;
 		if (allocationContext !== undefined)
-			this.status = new BlockStatus(transmission, allocationContext, size, minimum, name);
+			this.status = new BlockStatus(
+				transmission,
+				allocationContext,
+				size,
+				minimum,
+				name,
+				dirty ? dirtyKind : allocationKind,
+			);
 	}
 
 	async read(offset: number, target: Buffer): Promise<void> {

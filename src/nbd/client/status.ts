@@ -16,10 +16,13 @@ const FEW = 256;
 const MANY = 8192;
 
 /** Bits of base:allocation: a hole that does not promise zeros may read as anything, so it is data. */
-function kindOf(flags: number): ExtentKind {
+export function allocationKind(flags: number): ExtentKind {
 	if ((flags & State.ZERO) === 0) return "data";
 	return (flags & State.HOLE) !== 0 ? "unallocated" : "zero";
 }
+
+/** Bit of qemu:dirty-bitmap: (docs/interop/nbd.txt of QEMU): what is dirty is data. */
+export const dirtyKind = (flags: number): ExtentKind => ((flags & 1) !== 0 ? "data" : "unallocated");
 
 export class BlockStatus {
 	/** what is known, [knownFrom, knownTo) */
@@ -36,6 +39,7 @@ export class BlockStatus {
 		/** minimum block size: requests are aligned to it */
 		private readonly align: number,
 		private readonly name: string,
+		private readonly kindOf: (flags: number) => ExtentKind = allocationKind,
 	) {}
 
 	/** The content changed: what is known no longer holds. */
@@ -121,7 +125,7 @@ export class BlockStatus {
 				for (let i = 0; i < descriptors.length && end < this.size; i += 8) {
 					const run = Math.min(descriptors.readUInt32BE(i), this.size - end);
 					if (run === 0) throw new Error(`${this.name}: block status with an empty extent`);
-					pushExtent(runs, end, run, kindOf(descriptors.readUInt32BE(i + 4)));
+					pushExtent(runs, end, run, this.kindOf(descriptors.readUInt32BE(i + 4)));
 					end += run;
 				}
 			},

@@ -1,0 +1,164 @@
+/**
+ * What every hypervisor does for us. `test/hypervisor/compliance.ts` holds a driver to it, against the real thing.
+ *
+ * Calls reject with HypervisorError. VMs are named by id (UUID) or, where that is unique, by name. Whatever a driver
+ * makes on a host can be told from what is there otherwise, and is found again by `cleanUp` after a crash.
+ */
+import type { Image } from "../image/image.js";
+import type { VmConfig } from "../vm/index.js";
+
+export type PowerState = "running" | "paused" | "off";
+export type PowerAction = "on" | "shutdown" | "off" | "reset" | "pause" | "resume";
+
+export interface HostDisk {
+	/** name of the disk within the VM */
+	name: string;
+	/** bytes; null where it cannot be told */
+	size: number | null;
+	/** false: a backup leaves it out */
+	protected: boolean;
+	/** how changed blocks are known: kept over power cycles, only while it runs, or by comparing all content */
+	tracking: "persistent" | "running" | "none";
+	/** why it is not protected, or why tracking is less than persistent; null otherwise */
+	why: string | null;
+}
+
+export interface HostVm {
+	/** UUID, lower case, dashed */
+	id: string;
+	name: string;
+	state: PowerState;
+	disks: HostDisk[];
+	/** made by a recovery of ours: name of its session */
+	session: string | null;
+	/** why its definition cannot be used; null when it can */
+	problem: string | null;
+}
+
+export interface VmDescription {
+	config: VmConfig;
+	/** NVRAM and what else belongs to the configuration */
+	files: { name: string; content: Buffer }[];
+}
+
+/** One thing that is needed of a host, as `hosts add` checks it. */
+export interface HostCheck {
+	what: string;
+	ok: boolean;
+	/** what was found, or how to mend it */
+	message: string;
+}
+
+export interface SnapshotOptions {
+	/** asks the guest to bring its file systems to rest; when it cannot, the snapshot is made without */
+	quiesce?: boolean;
+	/** ms that the guest may be frozen at most; default 10 000 */
+	freezeMs?: number;
+	/** local folder for old content of blocks that the guest overwrites meanwhile; default: beside the VM */
+	scratch?: string;
+}
+
+export interface Snapshot {
+	/** id of the VM */
+	vm: string;
+	/** names this moment for a later `openDisk` with `since` */
+	changeId: string;
+	/** what was reached */
+	consistency: "application" | "filesystem" | "crash";
+	/** why it is not more; null when it is what was asked for */
+	why: string | null;
+	/** ms that the guest's file systems were frozen */
+	frozenMs: number;
+	disks: { name: string; size: number }[];
+	/** disks that are left out, and why */
+	left: { name: string; why: string }[];
+}
+
+export interface SnapshotDisk {
+	image: Image;
+	/**
+	 * What changed since the change id that was asked for: everything outside is as it was then (as long as the disk's
+	 * size is the same). Undefined: not known, all must be read.
+	 */
+	changed?: { offset: number; length: number }[];
+	/** why `changed` is not known, in one sentence */
+	whyAll?: string;
+}
+
+export interface RegisterDisk {
+	name: string;
+	/** absolute path on the host, or URI (`nfs://…`, `nbd://…`, `nbd+unix://…`) that the host can reach */
+	source: string;
+	/** never probed: a guest writes what is in a raw disk */
+	format: "raw" | "qcow2";
+}
+
+export interface RegisterRequest {
+	name: string;
+	config: VmConfig;
+	/** for the disks of `config`, by name */
+	disks: RegisterDisk[];
+	/** source network → network of the host; cards of others come up without a link */
+	networks: Record<string, string>;
+	/** kept with the VM: finds it again */
+	session: string;
+}
+
+export interface MigrationProgress {
+	disk: string;
+	/** bytes */
+	done: number;
+	total: number;
+}
+
+export interface MigrationOptions {
+	/** storage of the host: a folder, or the driver's name for a pool */
+	to: string;
+	progress?: (p: MigrationProgress) => void;
+	/** undone at any time before the pivot; the VM goes on where it was */
+	signal?: AbortSignal;
+	/** bytes a second at most */
+	rate?: number;
+}
+
+export interface GuestResult {
+	code: number;
+	stdout: string;
+	stderr: string;
+}
+
+export interface Hypervisor {
+	/** "qemu", "libvirt", … */
+	readonly type: string;
+	readonly uri: string;
+	/** Logs in and tries each privilege that the other calls need. */
+	check(): Promise<HostCheck[]>;
+	/** All VMs, by name. One whose definition is damaged is listed, with the problem. */
+	list(): Promise<HostVm[]>;
+	readConfig(vm: string): Promise<VmDescription>;
+	/** All disks at one moment. One at a time for each VM (BUSY). Also of a VM that is off. */
+	snapshot(vm: string, options?: SnapshotOptions): Promise<Snapshot>;
+	/** A disk as it was at the moment of the snapshot; opened once, and closed before `removeSnapshot`. */
+	openDisk(snapshot: Snapshot, disk: string, since?: string): Promise<SnapshotDisk>;
+	/** Gives everything back; the change id stays usable. Harmless when it is gone. */
+	removeSnapshot(snapshot: Snapshot): Promise<void>;
+	/** Makes a VM that is off. Resolves with its id. */
+	register(request: RegisterRequest): Promise<string>;
+	/** Resolves when it is done; `shutdown` when the guest was asked. */
+	power(vm: string, action: PowerAction): Promise<void>;
+	/** True when the guest's agent answers. */
+	heartbeat(vm: string): Promise<boolean>;
+	/** IP addresses of the guest, loopback and link-local ones left out. */
+	addresses(vm: string): Promise<string[]>;
+	/** The screen as PNG. */
+	screenshot(vm: string): Promise<Buffer>;
+	/** Runs a program in the guest to its end; a failing one is a result, not an error. */
+	run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult>;
+	/** Moves all disks while the guest runs; resolves when the VM uses nothing of the old place any more. */
+	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
+	/** Forgets a VM that is off; its disks stay. */
+	unregister(vm: string): Promise<void>;
+	/** Finds and takes away what crashed runs left; one line for each thing. What living runs use stays. */
+	cleanUp(): Promise<string[]>;
+	close(): Promise<void>;
+}

@@ -1,0 +1,118 @@
+/** The driver `qemu`: VMs are folders below one folder of this machine, each a QEMU process when it runs. No daemon. */
+import type {
+	GuestResult,
+	HostCheck,
+	HostVm,
+	Hypervisor,
+	MigrationOptions,
+	PowerAction,
+	RegisterRequest,
+	Snapshot,
+	SnapshotDisk,
+	SnapshotOptions,
+	VmDescription,
+} from "../contract.js";
+import { HypervisorError } from "../errors.js";
+import { checkHost } from "./check.js";
+import { cleanUp } from "./clean-up.js";
+import { addresses, heartbeat, runInGuest } from "./guest.js";
+import { folderOf } from "./layout.js";
+import { listVms } from "./list.js";
+import { migrateStorage } from "./migrate.js";
+import { openDisk } from "./open-disk.js";
+import { power } from "./power.js";
+import { register, unregister } from "./register.js";
+import { removeSnapshot } from "./remove-snapshot.js";
+import { screenshot } from "./screenshot.js";
+import { type OpenSnapshot, snapshot } from "./snapshot.js";
+import { findVm } from "./vm.js";
+
+export class QemuHost implements Hypervisor {
+	readonly type = "qemu";
+	readonly #folder: string;
+	readonly #snapshots = new Map<string, OpenSnapshot>();
+
+	/** Throws INVALID for a URI that is none of this driver. */
+	constructor(readonly uri: string) {
+		this.#folder = folderOf(uri);
+	}
+
+	check(): Promise<HostCheck[]> {
+		return checkHost(this.#folder);
+	}
+
+	list(): Promise<HostVm[]> {
+		return listVms(this.#folder);
+	}
+
+	async readConfig(vm: string): Promise<VmDescription> {
+		return { config: findVm(this.#folder, vm).definition.config, files: [] };
+	}
+
+	async snapshot(vm: string, options: SnapshotOptions = {}): Promise<Snapshot> {
+		const { snapshot: taken, open } = await snapshot(findVm(this.#folder, vm), options);
+		this.#snapshots.set(keyOf(taken), open);
+		return taken;
+	}
+
+	async openDisk(snapshot: Snapshot, disk: string, since?: string): Promise<SnapshotDisk> {
+		const open = this.#snapshots.get(keyOf(snapshot));
+		if (open === undefined)
+			throw new HypervisorError("NOT_FOUND", `there is no snapshot ${snapshot.changeId} any more`);
+		return openDisk(open, disk, since);
+	}
+
+	async removeSnapshot(snapshot: Snapshot): Promise<void> {
+		const open = this.#snapshots.get(keyOf(snapshot));
+		if (open === undefined) return;
+		await removeSnapshot(open);
+		this.#snapshots.delete(keyOf(snapshot));
+	}
+
+	async register(request: RegisterRequest): Promise<string> {
+		return register(
+			this.#folder,
+			request,
+			(await this.list()).map(({ id }) => id),
+		);
+	}
+
+	async power(vm: string, action: PowerAction): Promise<void> {
+		await power(findVm(this.#folder, vm), action);
+	}
+
+	async heartbeat(vm: string): Promise<boolean> {
+		return heartbeat(findVm(this.#folder, vm));
+	}
+
+	async addresses(vm: string): Promise<string[]> {
+		return addresses(findVm(this.#folder, vm));
+	}
+
+	async screenshot(vm: string): Promise<Buffer> {
+		return screenshot(findVm(this.#folder, vm));
+	}
+
+	async run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult> {
+		return runInGuest(findVm(this.#folder, vm), program, args, timeoutMs);
+	}
+
+	async migrateStorage(vm: string, options: MigrationOptions): Promise<void> {
+		await migrateStorage(this.#folder, findVm(this.#folder, vm), options);
+	}
+
+	async unregister(vm: string): Promise<void> {
+		await unregister(findVm(this.#folder, vm));
+	}
+
+	cleanUp(): Promise<string[]> {
+		return cleanUp(this.#folder);
+	}
+
+	async close(): Promise<void> {
+		for (const open of this.#snapshots.values()) await removeSnapshot(open);
+		this.#snapshots.clear();
+	}
+}
+
+const keyOf = ({ vm, changeId }: Snapshot): string => `${vm} ${changeId}`;
