@@ -258,7 +258,7 @@ export interface ForgetReport {
 }
 
 export interface PruneOptions {
-	/** bound of what is copied out of packs that are mostly dead: bytes, or a share of all stored; default: the larger of 0.1 and 1 GiB */
+	/** bound of what is copied out of packs that are mostly dead, or small: bytes, or a share of all stored; default: the larger of 0.1 and 1 GiB */
 	maxRewrite?: { bytes: number } | { share: number };
 	/** says what would be done, and changes nothing */
 	dryRun?: boolean;
@@ -281,6 +281,8 @@ export interface PruneReport {
 	dead: { packs: number; bytes: number };
 	/** packs chosen to be rewritten; size of their files, and of what is live in them */
 	rewrite: { packs: number; bytes: number; live: number };
+	/** small packs chosen to be put together; the same */
+	merge: { packs: number; bytes: number; live: number };
 	/** size of the files deleted, also of what an earlier run condemned; their number */
 	freed: number;
 	deleted: number;

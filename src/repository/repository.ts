@@ -31,17 +31,8 @@ import { runForget } from "./forget.js";
 import { putHold, readHolds, removeHold } from "./holds.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import {
-	CODEC,
-	LOCK_BYTE,
-	LOCK_PINS,
-	LOCK_REPOSITORY,
-	newId,
-	OBJECT_MAX_BYTES,
-	pinByte,
-	type Random,
-	TYPE,
-} from "./layout.js";
+import { CODEC, LOCK_BYTE, LOCK_PINS, newId, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import { takeLock } from "./locks.js";
 import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
 import { presentPacks } from "./pack-inventory.js";
@@ -320,7 +311,7 @@ export class FileRepository implements Repository {
 	}
 
 	async check(options: CheckOptions): Promise<CheckReport> {
-		const lock = await this.#keepPruneOut();
+		const lock = await this.#keepPruneOut("check");
 		try {
 			return (await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options)).report;
 		} catch (error) {
@@ -331,23 +322,20 @@ export class FileRepository implements Repository {
 	}
 
 	/** What is deleted under a check or repair would be reported as lost. */
-	async #keepPruneOut(): Promise<Held> {
-		let lock: Held | undefined;
+	async #keepPruneOut(doing: string): Promise<Held> {
 		try {
-			lock = await this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.prune, "shared");
+			return await takeLock(this.#store, LOCK_BYTE.prune, "shared", { holder: "a prune", doing });
 		} catch (error) {
 			// A read-only copy without lock files: nobody deletes from it.
 			if (["EROFS", "ENOENT"].includes(codeOf(error))) return { release: () => {} };
 			throw storeError(error, this.path, "checking");
 		}
-		if (lock !== undefined) return lock;
-		throw new RepositoryError("LOCKED", `${this.path}: prune runs: try again when it has ended`);
 	}
 
 	async repair(options: RepairOptions): Promise<RepairReport> {
 		if (!options.dryRun) this.#checkWritable();
 		const context = this.#context(this.#config.compression);
-		const lock = await this.#keepPruneOut();
+		const lock = await this.#keepPruneOut("repair");
 		try {
 			return await repairRepository(context, options);
 		} catch (error) {
