@@ -36,13 +36,17 @@ export const planPrune = ({ packs }: Survey, bound: number): Plan => {
 	}
 	for (const kind of new Set(rest.map((facts) => facts.kind))) {
 		const chosen: PackFacts[] = [];
-		for (const facts of toMerge(rest.filter((one) => one.kind === kind))) {
+		const rewritten = plan.rewrite.reduce((sum, one) => sum + (one.kind === kind ? one.live : 0), 0);
+		for (const facts of toMerge(
+			rest.filter((one) => one.kind === kind),
+			rewritten,
+		)) {
 			if (copied + facts.live > bound) break;
 			chosen.push(facts);
 			copied += facts.live;
 		}
 		// One alone would only be copied.
-		if (chosen.length > 1) plan.merge.push(...chosen);
+		if (chosen.length > 1 || (chosen.length === 1 && rewritten > 0)) plan.merge.push(...chosen);
 		else copied -= chosen.reduce((sum, { live }) => sum + live, 0);
 	}
 	const merged = new Set(plan.merge);
@@ -60,12 +64,13 @@ const tierOf = (live: number): number => {
 
 /**
  * Packs of one kind to put together, smallest first. A tier is merged when four packs are in it; what comes of the tiers below
- * counts as one. So each byte is copied once for each tier at most, and few small packs stay.
+ * counts as one, and so do the `rewritten` bytes that are copied anyway. Each byte is copied once for each tier at most, and
+ * few small packs stay.
  */
-const toMerge = (packs: PackFacts[]): PackFacts[] => {
+const toMerge = (packs: PackFacts[], rewritten: number): PackFacts[] => {
 	const small = packs.filter(({ live }) => live < SMALL_BYTES).sort((a, b) => a.live - b.live || byId(a, b));
 	const chosen: PackFacts[] = [];
-	let sum = 0;
+	let sum = rewritten;
 	for (let tier = 0; tier < tierOf(SMALL_BYTES); tier++) {
 		const here = small.filter(({ live }) => tierOf(live) === tier);
 		const carried = sum > 0 && tierOf(sum) === tier ? 1 : 0;

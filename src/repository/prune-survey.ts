@@ -3,7 +3,7 @@ import { RepositoryError } from "./contract.js";
 import { ENTRY_BYTES } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
 import { TYPE } from "./layout.js";
-import type { LiveSet } from "./live-set.js";
+import { LiveSet } from "./live-set.js";
 import { PACK_KIND } from "./pack-format.js";
 import { readPackTable } from "./pack-reader.js";
 import type { Store } from "./store.js";
@@ -30,13 +30,15 @@ export interface SurveyContext {
 	keyring: Keyring;
 	signal: AbortSignal | undefined;
 	progress: (done: number, total: number) => void;
+	/** told of each record that is stored more than once, and of the pack that keeps it */
+	kept?: (pack: PackFacts, table: Buffer, entry: TableEntry) => Promise<void>;
 }
 
 /** Reads the table of every named pack. */
 export const surveyPacks = async (ids: string[], live: LiveSet, context: SurveyContext): Promise<Survey> => {
 	const packs: PackFacts[] = [];
 	const damaged: string[] = [];
-	let liveRecords = 0;
+	const twice = new LiveSet(0);
 	let done = 0;
 	const table = async (id: string) => {
 		if (context.signal?.aborted) throw new RepositoryError("INTERRUPTED", "prune was interrupted");
@@ -55,21 +57,26 @@ export const surveyPacks = async (ids: string[], live: LiveSet, context: SurveyC
 			facts.total += length;
 			if (!live.has(read.entries, at, type)) continue;
 			facts.live += length;
-			liveRecords += 1;
+			if (!live.meet(read.entries, at, type)) twice.add(read.entries, at, type);
 		}
 		packs.push(facts);
 	}
 	packs.sort((a, b) => b.live / b.total - a.live / a.total || (a.id < b.id ? -1 : 1));
-	if (liveRecords <= live.count) return { packs, damaged };
+	if (twice.count === 0) return { packs, damaged };
 	// Some records are stored twice (by backups side by side, by a prune that was killed): the densest pack keeps them.
+	live.meetAgain();
 	done = 0;
 	for (const facts of packs) {
 		if (facts.live === 0) continue;
 		const read = await table(facts.id);
 		facts.live = 0;
 		if (read === undefined) continue;
-		for (const { at, length, type } of entriesOf(read.entries))
-			if (live.meet(read.entries, at, type)) facts.live += length;
+		for (const entry of entriesOf(read.entries)) {
+			const { at, length, type } = entry;
+			if (!live.meet(read.entries, at, type)) continue;
+			facts.live += length;
+			if (twice.has(read.entries, at, type)) await context.kept?.(facts, read.entries, entry);
+		}
 	}
 	return { packs, damaged };
 };

@@ -9,6 +9,7 @@ import { type Condemned, condemnedPacks, readCondemned, removeCondemned } from "
 import { type PruneOptions, type PruneReport, RepositoryError } from "./contract.js";
 import { storeError } from "./errors.js";
 import { Index } from "./index-set.js";
+import { KeptPlaces } from "./prune-kept.js";
 import { LOCK_BYTE, packName } from "./layout.js";
 import { takeLock, waitForLock } from "./locks.js";
 import { Marker } from "./marker.js";
@@ -98,12 +99,15 @@ class Prune {
 		const ids: string[] = [];
 		for (const id of await presentPacks(store))
 			if (!condemned.has(id) && !(await isYounger(store, id, young))) ids.push(id);
+		const kept = new KeptPlaces(this.#index);
 		const survey = await surveyPacks(ids, this.#marker.live, {
 			store,
 			keyring: this.context.keyring,
 			signal: this.options.signal,
 			progress: (done, total) => this.options.progress?.({ done, total, what: "packs" }),
+			kept: dryRun ? undefined : (...place) => kept.add(...place),
 		});
+		await kept.put();
 		this.#damaged = survey.damaged;
 		const total = survey.packs.reduce((sum, facts) => sum + facts.total, 0);
 		const plan = planPrune(survey, this.#bound(total));
