@@ -192,11 +192,25 @@ export interface QuarantinedPack {
 	bad: number | null;
 }
 
+/** A restore point that was moved aside, or would be: it is lost unless its file comes back from a copy. */
+export interface QuarantinedPoint {
+	point: string;
+	/** where it is now (dry run: where it is still), relative */
+	file: string;
+	why: string;
+	/** whose point it was, where that can still be told */
+	vm: string | null;
+	/** when the file was written: about when the backup ended; UTC */
+	written: string | null;
+}
+
 export interface RepairReport {
 	dryRun: boolean;
 	/** whether the index was (or would be) rebuilt from packs */
 	indexRebuilt: boolean;
 	quarantined: QuarantinedPack[];
+	/** damaged restore points that were (or would be) moved aside */
+	points: QuarantinedPoint[];
 	/** stored bytes read */
 	bytesRead: number;
 	/** what stays damaged, and what it hits */

@@ -9,7 +9,6 @@ import { type Condemned, condemnedPacks, readCondemned, removeCondemned } from "
 import { type PruneOptions, type PruneReport, RepositoryError } from "./contract.js";
 import { storeError } from "./errors.js";
 import { Index } from "./index-set.js";
-import { KeptPlaces } from "./prune-kept.js";
 import { LOCK_BYTE, packName } from "./layout.js";
 import { takeLock, waitForLock } from "./locks.js";
 import { Marker } from "./marker.js";
@@ -17,6 +16,7 @@ import { presentPacks } from "./pack-inventory.js";
 import { PackSeals } from "./pack-seals.js";
 import type { PointStore, StoredPoint } from "./points.js";
 import { completeLists, condemn } from "./prune-condemn.js";
+import { KeptPlaces } from "./prune-kept.js";
 import { type Plan, planPrune } from "./prune-plan.js";
 import { rewritePacks, roundsOf } from "./prune-rewrite.js";
 import { settlePack } from "./prune-settle.js";
