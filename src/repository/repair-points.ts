@@ -2,11 +2,12 @@
  * Repair, the restore points: a file that is damaged is moved aside with a report, so that prune and check go on without it.
  * What its bytes and other points still tell of it is said.
  */
+import { lz4Decompress } from "../../native/index.js";
 import type { QuarantinedPoint } from "./contract.js";
 import { causeOf, codeOf } from "./errors.js";
 import { holdText, readHolds } from "./holds.js";
 import type { Keyring } from "./keyring.js";
-import { LOCK_PINS, pinByte, pointName } from "./layout.js";
+import { CODEC, LOCK_PINS, OBJECT_MAX_BYTES, pinByte, pointName, RECORD_HEADER_BYTES } from "./layout.js";
 import { checkVmName } from "./names.js";
 import { decodePoint, PointStore, type StoredPoint } from "./points.js";
 import { moveAside } from "./quarantine.js";
@@ -105,7 +106,7 @@ const vmOf = (id: string, bytes: Buffer, good: StoredPoint[], keyring: Keyring):
 	const child = good.find(({ parent }) => parent === id);
 	if (child !== undefined) return child.vm;
 	if (keyring.encrypted) return null;
-	const [, quoted] = /"vm":("(?:[^"\\]|\\.){1,1000}")/.exec(bytes.toString()) ?? [];
+	const [, quoted] = /"vm":("(?:[^"\\]|\\.){1,1000}")/.exec(textOf(bytes)) ?? [];
 	if (quoted === undefined) return null;
 	try {
 		const name: string = JSON.parse(quoted);
@@ -113,5 +114,18 @@ const vmOf = (id: string, bytes: Buffer, good: StoredPoint[], keyring: Keyring):
 		return name;
 	} catch {
 		return null;
+	}
+};
+
+/** What the payload says, right or wrong. */
+const textOf = (bytes: Buffer): string => {
+	const payload = bytes.subarray(RECORD_HEADER_BYTES);
+	if (payload.length === 0 || bytes[5] !== CODEC.lz4) return payload.toString();
+	const plain = Buffer.alloc(Math.min(bytes.readUInt32LE(8), OBJECT_MAX_BYTES));
+	try {
+		return plain.toString("utf8", 0, lz4Decompress(payload, plain));
+	} catch {
+		// It cannot be decompressed; its first words are there as they are.
+		return payload.toString();
 	}
 };
