@@ -12,4 +12,5 @@ export {
 	type OpenRepositoryOptions,
 	openRepository,
 } from "./open.js";
+export { type RestoredConfig, restoreConfig } from "./restore-config.js";
 export { unlockRepository } from "./unlock.js";
