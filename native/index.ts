@@ -111,6 +111,7 @@ export type RecordStatus =
 	| "encrypted"
 	| "plain"
 	| "tag"
+	| "content"
 	| `E${string}`;
 
 export interface HashedBlocks {
@@ -150,6 +151,11 @@ export interface Lane {
 	fsyncDirectory(path: string): Promise<void>;
 	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
 	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
+	/**
+	 * From the next job on, reads of records also compare the plain content with its identity: SHA-256, or HMAC-SHA-256 with a
+	 * `key` of 32 bytes. A record that fails has status "content". The first call counts.
+	 */
+	hashContent(key?: Uint8Array): void;
 	/** Zero detection, then SHA-256 (HMAC-SHA-256 with a `key` of 32 bytes), of consecutive blocks; the last may be short. */
 	hashBlocks(data: Uint8Array, blockSize: number, key?: Uint8Array): Promise<HashedBlocks>;
 	/**

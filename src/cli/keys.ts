@@ -11,7 +11,10 @@ import { text } from "./values.js";
 const KEY_FILE_MAX_BYTES = 64 * 1024;
 
 /** Opens the repository that the command names, with its key where it needs one. */
-export function openNamed(context: Context, options: { readThreads?: number } = {}): Promise<Repository> {
+export function openNamed(
+	context: Context,
+	options: { readThreads?: number; hashContent?: boolean } = {},
+): Promise<Repository> {
 	return openRepository(repositoryPath(context), { ...options, key: keySource(context) });
 }
 

@@ -319,6 +319,11 @@ export interface OpenOptions {
 	cache?: BlockCacheLike;
 	/** native read threads of this repository; default 4 */
 	readThreads?: number;
+	/**
+	 * compares every block that is read with its SHA-256 too, not only with its checksum: for whoever passes on what it reads
+	 * for good (export, copy). Costs processor time on the read threads.
+	 */
+	hashContent?: boolean;
 	/** what opens an encrypted repository; never asked for a plain one */
 	key?: KeySource;
 }

@@ -49,6 +49,11 @@ export class FileStore implements Store {
 		this.#descriptors = new DescriptorCache(place, this.#readLane, 256);
 	}
 
+	/** Records that are read from now on are also compared with their identity; `key`: of an encrypted repository. */
+	hashContent(key: Buffer | undefined): void {
+		this.#readLane.hashContent(key);
+	}
+
 	#writing(): Lane {
 		this.#writeLane ??= createLane("repository-write", 2);
 		return this.#writeLane;

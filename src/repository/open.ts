@@ -156,6 +156,7 @@ export const openRepository = async (path: string, options: OpenRepositoryOption
 	try {
 		const config = decodeConfig(await readConfig(store), place);
 		const keyring = await openKeyring(store, config, options.key);
+		if (options.hashContent) store.hashContent(keyring.identityKey);
 		return await FileRepository.open(place, config, keyring, store, cache, { random, checkpointRecords });
 	} catch (error) {
 		await store.close();

@@ -1,11 +1,12 @@
 /** A repository that was copied, is read-only, damaged, foreign or large: the command line copes or says why not. */
 import { spawn } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import t, { type Test } from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { Keyring } from "../../src/repository/keyring.js";
 import { encodePoint } from "../../src/repository/points.js";
+import { forge, recordsOf } from "../repository/damage-lab.js";
 import { digest, writeDisk } from "./content.js";
 import { MAIN, must, type Run, run, Workspace } from "./workspace.js";
 
@@ -82,6 +83,26 @@ t.test("read-only media", async (t) => {
 	await must("mount", ["-o", "remount,bind,ro", work.repository]);
 	await work.json(["export", "vm", "-o", work.path("again.raw")]);
 	t.equal(await digest(work.path("again.raw")), await digest(disk), "even without an index");
+});
+
+t.test("a block with a checksum that fits: export, copy and check tell it by its SHA-256", async (t) => {
+	const work = new Workspace();
+	t.teardown(() => work.close());
+	await work.init();
+	writeDisk(work.path("a.raw"), 7, 3 * MIB);
+	await work.json(["backup", "vm", "--disk", work.path("a.raw"), "--compression", "none"]);
+	const pack = relative(work.repository, dataPack(work.repository));
+	forge(work.repository, pack, recordsOf(work.repository, pack)[1].at);
+	const exporting = ["export", "vm", "-o", work.path("x.raw")];
+	oneLine(t, await work.cli(exporting), 1, /differs from its SHA-256/, "export");
+	const other = work.path("other");
+	await must(process.execPath, [MAIN, "init", "--repo", other]);
+	oneLine(t, await work.cli(["copy", "vm", "--to", other]), 1, /differs from its SHA-256/, "copy");
+	const check = await work.cli(["check", "--read-data"]);
+	t.equal(check.code, 3);
+	t.match(check.stdout, /bad-record: .*differs from its SHA-256/);
+	t.equal((await work.cli(["repair"])).code, 3);
+	t.match((await work.cli(exporting)).stderr, /in no pack/, "and it is out of use");
 });
 
 t.test("a newer or foreign repository, a missing pack, a cut index segment", async (t) => {
