@@ -72,8 +72,10 @@ t.test("read-only media", async (t) => {
 	t.teardown(() => run("umount", ["-l", work.repository]));
 	await must("mount", ["-o", "remount,bind,ro", work.repository]);
 	await everythingWorks(t, work, "vm", disk);
-	t.equal((await work.cli(["repair", "--dry-run"])).code, 0, "a dry run of repair");
-	for (const args of [["backup", "vm", "--disk", disk, "--quiet"], ["repair"], ["rebuild"]]) {
+	for (const args of [["repair"], ["prune"], ["forget", "vm", "--keep-last", "1"]])
+		t.equal((await work.cli([...args, "--dry-run"])).code, 0, `a dry run of ${args[0]}`);
+	const writers = [["repair"], ["rebuild"], ["prune"], ["forget", "vm@latest", "--force"], ["hold", "vm@latest"]];
+	for (const args of [["backup", "vm", "--disk", disk, "--quiet"], ...writers]) {
 		const result = await work.cli(args);
 		oneLine(t, result, 1, /cannot write to .*repo.*(EROFS).*check its owner and mount/, args[0]);
 	}
