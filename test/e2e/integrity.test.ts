@@ -107,6 +107,42 @@ t.test("a block with a checksum that fits: export, copy and check tell it by its
 	t.match((await work.cli(exporting)).stderr, /in no pack/, "and it is out of use");
 });
 
+t.test("springback.json or a restore point is lost: rebuild and repair by the command line", async (t) => {
+	const { work, disk } = await backedUp(t);
+	const second = (await work.backup("vm", disk)).point;
+	const config = join(work.repository, "springback.json");
+	const text = readFileSync(config, "utf8");
+	rmSync(config);
+	oneLine(t, await work.cli(["points"]), 1, /lost its springback\.json: springback rebuild restores it/, "lost");
+	const copied = await work.cli(["rebuild"]);
+	t.equal(copied.code, 0);
+	t.match(copied.stderr, /springback\.json was restored from the repository's copy of it/);
+	t.equal(readFileSync(config, "utf8"), text);
+	rmSync(join(work.repository, "config"), { recursive: true });
+	truncateSync(config, 80);
+	oneLine(t, await work.cli(["points"]), 1, /is damaged \(cut short\): springback rebuild restores it/, "cut");
+	const guessed = await work.cli(["rebuild", "--json"]);
+	t.equal(guessed.code, 4, "something had to be guessed");
+	t.match(JSON.parse(guessed.stdout).config, { from: "packs", guessed: [/compression lz4/, /created/], aside: String });
+	t.equal((await work.cli(["check", "--read-data"])).code, 0);
+
+	truncateSync(join(work.repository, "points", second), 100);
+	t.equal((await work.cli(["check"])).code, 3);
+	const dry = await work.cli(["repair", "--dry-run"]);
+	t.equal(dry.code, 3);
+	t.match(dry.stdout, new RegExp(`would move aside points/${second}`));
+	const repaired = await work.cli(["repair"]);
+	t.equal(repaired.code, 3, "a restore point was lost");
+	t.match(
+		repaired.stdout,
+		new RegExp(`moved to quarantine/point-${second} .*: restore point .*${second}, written 20.* is lost`),
+	);
+	t.match(repaired.stdout, /every other restore point is whole/);
+	for (const args of [["check"], ["repair"], ["prune"]]) t.equal((await work.cli(args)).code, 0, `${args[0]} after it`);
+	await work.json(["export", "vm", "-o", work.path("x.raw")]);
+	t.equal(await digest(work.path("x.raw")), await digest(disk));
+});
+
 t.test("a newer or foreign repository, a missing pack, a cut index segment", async (t) => {
 	const { work, disk } = await backedUp(t);
 	const config = join(work.repository, "springback.json");
