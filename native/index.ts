@@ -111,6 +111,7 @@ export type RecordStatus =
 	| "encrypted"
 	| "plain"
 	| "tag"
+	| "content"
 	| `E${string}`;
 
 /** Reads of single records on a lane, without a promise for each. */
@@ -165,6 +166,11 @@ export interface Lane {
 	 * `outcomes` are ticket × 2, plus 1 where the target is filled; it may be called for several in a row.
 	 */
 	recordQueue(outcomes: Uint32Array, done: (count: number) => void): RecordQueue;
+	/**
+	 * From the next job on, reads of records also compare the plain content with its identity: SHA-256, or HMAC-SHA-256 with a
+	 * `key` of 32 bytes. A record that fails has status "content". The first call counts.
+	 */
+	hashContent(key?: Uint8Array): void;
 	/** Zero detection, then SHA-256 (HMAC-SHA-256 with a `key` of 32 bytes), of consecutive blocks; the last may be short. */
 	hashBlocks(data: Uint8Array, blockSize: number, key?: Uint8Array): Promise<HashedBlocks>;
 	/**

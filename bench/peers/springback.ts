@@ -1,7 +1,7 @@
 /**
  * Our own side, through its command line: what a user runs is what is measured.
  */
-import { statSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -55,8 +55,18 @@ export class Springback {
 		this.state = state;
 	}
 
-	async init(): Promise<void> {
-		await this.#run(["init"]);
+	#keyFile: string | undefined;
+
+	async init({ compression, encrypt = false }: { compression?: string; encrypt?: boolean } = {}): Promise<void> {
+		if (encrypt) {
+			this.#keyFile = join(this.directory, "passphrase");
+			writeFileSync(this.#keyFile, "benchmark\n");
+		}
+		await this.#run([
+			"init",
+			...(compression ? ["--compression", compression] : []),
+			...(encrypt ? ["--encrypt"] : []),
+		]);
 	}
 
 	/** `changes`: a file of extents changed since the VM's newest point */
@@ -106,7 +116,8 @@ export class Springback {
 	}
 
 	#command([name, ...args]: string[]): string[] {
-		return [process.execPath, MAIN, name, "--repo", this.repository, "--state", this.state, "--quiet", ...args];
+		const key = this.#keyFile === undefined ? [] : ["--key-file", this.#keyFile];
+		return [process.execPath, MAIN, name, "--repo", this.repository, "--state", this.state, "--quiet", ...key, ...args];
 	}
 }
 

@@ -56,6 +56,7 @@ public:
 				InstanceMethod<&LaneObject::fsyncDirectory>("fsyncDirectory"),
 				InstanceMethod<&LaneObject::readRecords>("readRecords"),
 				InstanceMethod<&LaneObject::recordQueue>("recordQueue"),
+				InstanceMethod<&LaneObject::hashContent>("hashContent"),
 				InstanceMethod<&LaneObject::hashBlocks>("hashBlocks"),
 				InstanceMethod<&LaneObject::encodeRecords>("encodeRecords"),
 				InstanceMethod<&LaneObject::sealRecords>("sealRecords"),
@@ -194,6 +195,16 @@ private:
 		read.target = target.data + offset;
 		read.sealed = !field[kSeal].IsUndefined();
 		if (read.sealed) memcpy(read.seal, args::seal(field[kSeal]).data, sizeof(read.seal));
+	}
+
+	Napi::Value hashContent(const Info& info) {
+		auto hashing = std::make_unique<record::Hashing>();
+		if (!info[0].IsUndefined()) {
+			const args::Bytes key = args::identity(info[0], "key");
+			hashing->key.assign(key.data, key.data + key.size);
+		}
+		lane->hashContent(std::move(hashing));
+		return info.Env().Undefined();
 	}
 
 	static size_t blockSizeOf(const Napi::Value& value) {

@@ -134,6 +134,7 @@ void Lane::work() {
 		Job* job = queue.front();
 		queue.pop_front();
 		const bool more = !queue.empty() && wantsThread();
+		record::hashOnThisThread(hashing.get());
 		lock.unlock();
 		if (more) wake.notify_one();
 		try {
@@ -144,6 +145,12 @@ void Lane::work() {
 		hub->finished(job);
 		lock.lock();
 	}
+}
+
+void Lane::hashContent(std::unique_ptr<const record::Hashing> wanted) {
+	std::lock_guard lock(mutex);
+	// A thread may be using the one that is there.
+	if (!hashing) hashing = std::move(wanted);
 }
 
 // Threads call each other while there is work, so that queuing many jobs costs JavaScript's thread one wake-up.

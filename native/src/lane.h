@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "errors.h"
+#include "record.h"
 
 class Lane;
 
@@ -93,6 +94,9 @@ public:
 	/** Queues jobs that settle without promises, waking one thread; false when the lane is closed. */
 	bool submit(napi_env env, std::vector<std::unique_ptr<Job>> jobs);
 
+	/** Jobs that are queued from now on compare what they decode with its identity. At most once in a lane's life. */
+	void hashContent(std::unique_ptr<const record::Hashing> hashing);
+
 	/** A promise that resolves when every job has settled and the threads have ended. */
 	napi_value close(napi_env env);
 
@@ -120,6 +124,7 @@ private:
 	std::mutex mutex;
 	std::condition_variable wake;
 	std::deque<Job*> queue;
+	std::unique_ptr<const record::Hashing> hashing;
 	size_t idle = 0;
 	/** a thread has been called and has not looked at the queue yet; it will call the next one */
 	bool calling = false;

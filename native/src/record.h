@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <vector>
+
 #include "seal.h"
 
 namespace record {
@@ -12,7 +14,7 @@ constexpr size_t kHeaderSize = 56;
 /** Largest plain length; bounds what a forged header can make us allocate. */
 constexpr size_t kMaxRawLength = size_t{64} << 20;
 
-enum class Status { ok, cutShort, magic, type, length, checksum, identity, decode, encrypted, plain, tag };
+enum class Status { ok, cutShort, magic, type, length, checksum, identity, decode, encrypted, plain, tag, content };
 
 /** As in RecordStatus of index.ts. */
 const char* statusName(Status status);
@@ -56,7 +58,19 @@ Status unseal(uint8_t* bytes, const Header& header, const uint8_t seal[seal::kSe
  */
 Status verify(const uint8_t* bytes, size_t size, const uint8_t* identity, uint8_t type, bool sealed, Header& header);
 
-/** Decodes a verified record into exactly header.rawLength bytes at `target`. After "decode" they are undefined. */
+/** What plain content is compared with its identity by: SHA-256, or HMAC-SHA-256 with a key. */
+struct Hashing {
+	std::vector<uint8_t> key;
+	~Hashing();
+};
+
+/** From now on `decode` on this thread compares content with the identity in the record; null: not. Must outlive that. */
+void hashOnThisThread(const Hashing* hashing);
+
+/**
+ * Decodes a verified record into exactly header.rawLength bytes at `target`. After "decode" they are undefined; "content": they
+ * are not what the identity names, which is only told where `hashOnThisThread` asked for it.
+ */
 Status decode(const uint8_t* bytes, const Header& header, uint8_t* target);
 
 }  // namespace record

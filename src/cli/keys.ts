@@ -1,6 +1,13 @@
 /** Where passphrases come from: --key-file, the environment, or the terminal. Never from an argument: others see those. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { type KeySource, openRepository, type Repository, unlockRepository } from "../repository/index.js";
+import {
+	type KeySource,
+	openRepository,
+	type Repository,
+	type RestoredConfig,
+	restoreConfig,
+	unlockRepository,
+} from "../repository/index.js";
 import type { Context } from "./command.js";
 import { UsageError } from "./exit.js";
 import { repositoryPath } from "./places.js";
@@ -11,19 +18,49 @@ import { text } from "./values.js";
 const KEY_FILE_MAX_BYTES = 64 * 1024;
 
 /** Opens the repository that the command names, with its key where it needs one. */
-export async function openNamed(context: Context, options: { readThreads?: number } = {}): Promise<Repository> {
+export async function openNamed(
+	context: Context,
+	options: { readThreads?: number; hashContent?: boolean } = {},
+): Promise<Repository> {
 	return openRepository(repositoryPath(context), { ...options, key: await namedKey(context) });
 }
 
 let named: { path: string; key: KeySource | undefined } | undefined;
 
 /** Asked for and unwrapped once in a command, which may open its repository again at the end. */
-export async function namedKey(context: Context, ask = true): Promise<KeySource | undefined> {
+export async function namedKey(
+	context: Context,
+	ask = true,
+	source = keySource(context, ask),
+): Promise<KeySource | undefined> {
 	const path = repositoryPath(context);
 	if (named?.path === path) return named.key;
-	const unlocked = await unlockRepository(path, keySource(context, ask));
+	const unlocked = await unlockRepository(path, source);
 	named = { path, key: unlocked && { masterOf: (id) => (id === unlocked.repository ? unlocked.master : undefined) } };
 	return named.key;
+}
+
+/**
+ * Restores springback.json of the repository that the command names, where it is lost or damaged; to be called before it is
+ * opened. A passphrase that this took opens the repository, too: it is not asked for again.
+ */
+export async function restoreNamed(context: Context, blockSize?: number): Promise<RestoredConfig | undefined> {
+	const key = readOnce(keySource(context));
+	const restored = await restoreConfig(repositoryPath(context), { key, blockSize });
+	if (restored !== undefined) await namedKey(context, true, key);
+	return restored;
+}
+
+function readOnce(source: KeySource | undefined): KeySource | undefined {
+	if (source === undefined || !("passphrase" in source)) return source;
+	let secret: Buffer | Promise<Buffer> | undefined;
+	return {
+		...source,
+		passphrase: () => {
+			secret ??= source.passphrase();
+			return secret;
+		},
+	};
 }
 
 /** Whether this command has opened the repository that it names. */

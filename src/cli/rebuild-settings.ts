@@ -1,4 +1,5 @@
 /** springback rebuild --settings: hosts, plans and catalogue from the repository. */
+import type { RestoredConfig } from "../repository/index.js";
 import type { Context } from "./command.js";
 import { EXIT } from "./exit.js";
 import { counted } from "./faults.js";
@@ -7,7 +8,8 @@ import { localTime } from "./output.js";
 import { catalogPlaces, repositoryPath } from "./places.js";
 import { flag, text } from "./values.js";
 
-export async function rebuildSettings(context: Context): Promise<number> {
+/** `config`: springback.json was restored for it. */
+export async function rebuildSettings(context: Context, config: RestoredConfig | undefined): Promise<number> {
 	const { restoreSettings } = await import("../catalog/index.js");
 	const { SettingsStore } = await import("../repository/index.js");
 	const store = await SettingsStore.open(repositoryPath(context), { key: await namedKey(context) });
@@ -20,8 +22,8 @@ export async function rebuildSettings(context: Context): Promise<number> {
 			`as ${host} had them at ${localTime(at)}: ${counted(hosts, "host")}, ${counted(plans, "plan")}, ${counted(runs, "run")}`,
 			...setAside.map((path) => `what was here is now ${path}`),
 		];
-		context.out.result(report, lines.join("\n"));
-		return bad.length > 0 ? EXIT.warnings : EXIT.ok;
+		context.out.result({ ...report, config: config ?? null }, lines.join("\n"));
+		return bad.length > 0 || config?.guessed.length ? EXIT.warnings : EXIT.ok;
 	} finally {
 		await store.close();
 	}

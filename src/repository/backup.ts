@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { createLane } from "../../native/index.js";
 import { enrolBackup } from "./backup-locks.js";
 import { condemnedPacks, readCondemned } from "./condemned.js";
+import { keepConfigCopy } from "./config-copy.js";
 import { type BackupRequest, type DiskResult, type Point, RepositoryError } from "./contract.js";
 import { backupDisk, Ring } from "./disk-backup.js";
 import { storeError } from "./errors.js";
@@ -43,6 +44,7 @@ export const runBackup = async (request: BackupRequest, context: BackupContext):
 			signal: request.signal,
 		});
 		await store.sweep();
+		await keepConfigCopy(store, context.keyring.repository);
 		running = await enrolBackup(store, random);
 		// After enrolling: a list that prune puts later names this backup, and waits for its end.
 		const condemned = condemnedPacks(await readCondemned(store));

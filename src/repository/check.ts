@@ -8,6 +8,7 @@ import { checkPoints } from "./check-points.js";
 import { checkSegments } from "./check-segments.js";
 import { condemnedPacks, readCondemned } from "./condemned.js";
 import { decodeConfig } from "./config.js";
+import { CONFIG_COPIES, configCopyName, readConfigCopies } from "./config-copy.js";
 import type { CheckOptions, CheckReport } from "./contract.js";
 import { causeOf } from "./errors.js";
 import { readHolds } from "./holds.js";
@@ -35,7 +36,7 @@ export const checkRepository = async (
 	options: CheckOptions,
 ): Promise<Survey> => {
 	const faults = new Faults();
-	await checkConfig(store, faults);
+	await checkConfig(store, keyring.repository, faults);
 	if (keyring.encrypted) await checkKeys(store, faults);
 	const index = await checkSegments(store, keyring, random, faults);
 	const condemned = await checkCondemned(store, keyring, faults);
@@ -70,13 +71,22 @@ const checkCondemned = async (store: Store, keyring: Keyring, faults: Faults): P
 	}
 };
 
-const checkConfig = async (store: Store, faults: Faults): Promise<void> => {
+const checkConfig = async (store: Store, repository: string, faults: Faults): Promise<void> => {
 	try {
 		const bytes = await store.read(CONFIG, 0, (await store.size(CONFIG)) ?? 0);
 		decodeConfig(bytes.toString(), store.place);
 	} catch (error) {
 		faults.of("bad-config", CONFIG, causeOf(error));
 	}
+	const { good, bad } = await readConfigCopies(store);
+	for (const [file, why] of bad) faults.of("bad-config", file, `${file} is damaged: ${why}`);
+	for (const { config } of good)
+		if (config.id !== repository) {
+			const file = configCopyName(config.id);
+			faults.of("bad-config", file, `${file} is of another repository`);
+		}
+	for (const name of await store.list(CONFIG_COPIES))
+		if (!isId(name)) faults.of("unknown-file", `config/${name}`, `config/${name} is not part of a repository`);
 };
 
 const checkKeys = async (store: Store, faults: Faults): Promise<void> => {

@@ -39,10 +39,7 @@ const words = (value: unknown): value is string[] => Array.isArray(value) && val
 /** Parses and verifies; throws RepositoryError DAMAGED, NEWER_FORMAT or NOT_A_REPOSITORY. `path` is for messages. */
 export const decodeConfig = (text: string, path: string): Config => {
 	const damaged = (why: string) =>
-		new RepositoryError(
-			"DAMAGED",
-			`${path}/springback.json is damaged (${why}): restore it from a copy of the repository`,
-		);
+		new RepositoryError("DAMAGED", `${path}/springback.json is damaged (${why}): springback rebuild restores it`);
 	let json: Record<string, unknown>;
 	try {
 		json = JSON.parse(text);

@@ -192,11 +192,25 @@ export interface QuarantinedPack {
 	bad: number | null;
 }
 
+/** A restore point that was moved aside, or would be: it is lost unless its file comes back from a copy. */
+export interface QuarantinedPoint {
+	point: string;
+	/** where it is now (dry run: where it is still), relative */
+	file: string;
+	why: string;
+	/** whose point it was, where that can still be told */
+	vm: string | null;
+	/** when the file was written: about when the backup ended; UTC */
+	written: string | null;
+}
+
 export interface RepairReport {
 	dryRun: boolean;
 	/** whether the index was (or would be) rebuilt from packs */
 	indexRebuilt: boolean;
 	quarantined: QuarantinedPack[];
+	/** damaged restore points that were (or would be) moved aside */
+	points: QuarantinedPoint[];
 	/** stored bytes read */
 	bytesRead: number;
 	/** what stays damaged, and what it hits */
@@ -258,7 +272,7 @@ export interface ForgetReport {
 }
 
 export interface PruneOptions {
-	/** bound of what is copied out of packs that are mostly dead: bytes, or a share of all stored; default: the larger of 0.1 and 1 GiB */
+	/** bound of what is copied out of packs that are mostly dead, or small: bytes, or a share of all stored; default: the larger of 0.1 and 1 GiB */
 	maxRewrite?: { bytes: number } | { share: number };
 	/** says what would be done, and changes nothing */
 	dryRun?: boolean;
@@ -281,6 +295,8 @@ export interface PruneReport {
 	dead: { packs: number; bytes: number };
 	/** packs chosen to be rewritten; size of their files, and of what is live in them */
 	rewrite: { packs: number; bytes: number; live: number };
+	/** small packs chosen to be put together; the same */
+	merge: { packs: number; bytes: number; live: number };
 	/** size of the files deleted, also of what an earlier run condemned; their number */
 	freed: number;
 	deleted: number;
@@ -303,6 +319,11 @@ export interface OpenOptions {
 	cache?: BlockCacheLike;
 	/** native read threads of this repository; default 8 */
 	readThreads?: number;
+	/**
+	 * compares every block that is read with its SHA-256 too, not only with its checksum: for whoever passes on what it reads
+	 * for good (export, copy). Costs processor time on the read threads.
+	 */
+	hashContent?: boolean;
 	/** what opens an encrypted repository; never asked for a plain one */
 	key?: KeySource;
 }

@@ -153,7 +153,10 @@ class DiskRun {
 			// Handled below; until then a failure must not count as unhandled.
 			stored?.catch(() => {});
 			await this.#flushPages();
-			if (writer.checkpointDue) await writer.checkpoint();
+			if (writer.checkpointDue) {
+				await writer.checkpoint();
+				await writer.lookAround();
+			}
 			this.#done = chunk.end;
 			this.#context.progress(this.#done);
 			pass();

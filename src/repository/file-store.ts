@@ -52,6 +52,11 @@ export class FileStore implements Store {
 		this.#starter = new RecordStarter(this.#readLane, this.#descriptors);
 	}
 
+	/** Records that are read from now on are also compared with their identity; `key`: of an encrypted repository. */
+	hashContent(key: Buffer | undefined): void {
+		this.#readLane.hashContent(key);
+	}
+
 	#writing(): Lane {
 		this.#writeLane ??= createLane("repository-write", 2);
 		return this.#writeLane;

@@ -3,14 +3,15 @@
  * (docs/format.md, 8). Nothing here is needed for truth: packs are.
  */
 import { causeOf, codeOf } from "./errors.js";
-import { compareEntries, ENTRY_BYTES, sortEntries } from "./identity-table.js";
+import { ENTRY_BYTES } from "./identity-table.js";
 import type { Keyring } from "./keyring.js";
 import { isId, LOCK_BYTE, LOCK_REPOSITORY, newId, type Random, segmentName } from "./layout.js";
 import { mergeSegments, segmentsToMerge } from "./merge.js";
 import { coveredPacks, presentPacks, readTables } from "./pack-inventory.js";
 import { BadSegment, Segment, searchPage } from "./segment.js";
 import type { PackRow } from "./segment-format.js";
-import { SegmentWriter } from "./segment-writer.js";
+import { SegmentPages } from "./segment-pages.js";
+import { writeSegment } from "./segment-writer.js";
 import type { Held, Store } from "./store.js";
 
 /** Where a record is. */
@@ -24,8 +25,6 @@ export interface Locator {
 	packSize?: number;
 }
 
-/** Most entry pages kept in memory: 16 MiB. */
-const CACHED_PAGES = 4096;
 /** Packs are listed again for a missing record at most this often, ms. */
 const ADOPT_INTERVAL_MS = 5000;
 /** Listings of segments before one is taken as it is, though others go on merging. */
@@ -39,10 +38,7 @@ export class Index {
 	readonly bad = new Map<string, string>();
 	/** segments that the disk could not read when it was asked last, with the reason */
 	readonly unreadable = new Map<string, string>();
-	readonly #pages = new Map<Segment, Map<number, Buffer>>();
-	readonly #pageOrder: [Segment, number][] = [];
-	/** entry pages being read */
-	readonly #loading = new Map<string, Promise<Buffer | undefined>>();
+	readonly #pages = new SegmentPages((segment, error) => this.#unusable(segment, error));
 	#reloading: Promise<void> | undefined;
 	#lastAdopt = Number.NEGATIVE_INFINITY;
 
@@ -98,7 +94,7 @@ export class Index {
 		}
 		// One that was put since the listing began is not missing from it.
 		const stays = (segment: Segment) => segment.inMemory || names.has(segment.id) || !before.has(segment);
-		for (const segment of this.#segments) if (!stays(segment)) this.#forget(segment);
+		for (const segment of this.#segments) if (!stays(segment)) this.#pages.forget(segment);
 		const held = new Set(this.#segments.map(({ id }) => id));
 		const fresh = loaded.filter(({ id }) => !held.has(id));
 		this.#segments = [...this.#segments.filter(stays), ...fresh];
@@ -120,7 +116,7 @@ export class Index {
 			if (!segment.mayHave(identity, offset)) continue;
 			const [first, last] = segment.pageRange(identity, offset);
 			for (let number = first; number <= last; number++) {
-				const page = this.#pages.get(segment)?.get(number);
+				const page = this.#pages.peek(segment, number);
 				if (page === undefined) return undefined;
 				const found = this.#locator(segment, page, searchPage(page, identity, offset, type));
 				if (found !== null) return found;
@@ -140,7 +136,7 @@ export class Index {
 			if (!segment.mayHave(identity, offset)) continue;
 			const [first, last] = segment.pageRange(identity, offset);
 			for (let number = first; number <= last; number++) {
-				const page = await this.#page(segment, number);
+				const page = await this.#pages.get(segment, number);
 				if (page === undefined) continue;
 				const found = this.#locator(segment, page, searchPage(page, identity, offset, type), gone);
 				if (found !== null) yield found;
@@ -174,30 +170,11 @@ export class Index {
 		};
 	}
 
-	/** An entry page; undefined when the segment turns out to be unusable. */
-	async #page(segment: Segment, number: number): Promise<Buffer | undefined> {
-		const cached = this.#pages.get(segment)?.get(number);
-		if (cached !== undefined) return cached;
-		const key = `${segment.id} ${number}`;
-		let load = this.#loading.get(key);
-		if (load === undefined) {
-			load = this.#loadPage(segment, number).finally(() => this.#loading.delete(key));
-			this.#loading.set(key, load);
-		}
-		return load;
-	}
-
-	async #loadPage(segment: Segment, number: number): Promise<Buffer | undefined> {
-		try {
-			const page = await segment.readPages(number, 1);
-			this.#remember(segment, number, page);
-			return page;
-		} catch (error) {
-			if (error instanceof BadSegment) this.reject(segment, error.message);
-			else if (codeOf(error) === "ENOENT") this.#drop(segment);
-			else throw error;
-			return undefined;
-		}
+	/** Stops using a segment of which a page could not be had; other errors are thrown. */
+	#unusable(segment: Segment, error: unknown): void {
+		if (error instanceof BadSegment) this.reject(segment, error.message);
+		else if (codeOf(error) === "ENOENT") this.#drop(segment);
+		else throw error;
 	}
 
 	/** Stops using a segment that failed verification. */
@@ -208,29 +185,7 @@ export class Index {
 
 	#drop(segment: Segment): void {
 		this.#segments = this.#segments.filter((s) => s !== segment);
-		this.#forget(segment);
-	}
-
-	#remember(segment: Segment, number: number, page: Buffer): void {
-		let pages = this.#pages.get(segment);
-		if (pages === undefined) {
-			pages = new Map();
-			this.#pages.set(segment, pages);
-		}
-		if (pages.has(number)) return;
-		pages.set(number, page);
-		this.#pageOrder.push([segment, number]);
-		// Lookups are uniformly random, so first in, first out is as good as any order.
-		if (this.#pageOrder.length >= CACHED_PAGES) this.#trim();
-	}
-
-	#trim(): void {
-		for (const [segment, number] of this.#pageOrder.splice(0, CACHED_PAGES / 2))
-			this.#pages.get(segment)?.delete(number);
-	}
-
-	#forget(segment: Segment): void {
-		this.#pages.delete(segment);
+		this.#pages.forget(segment);
 	}
 
 	/**
@@ -292,7 +247,7 @@ export class Index {
 		}
 		const parts: Buffer[] = [];
 		const id = newId(this.#random);
-		await this.#writeSegment(
+		await writeSegment(
 			id,
 			entries,
 			entries.length / ENTRY_BYTES,
@@ -314,27 +269,9 @@ export class Index {
 		}
 	}
 
-	async #writeSegment(
-		id: string,
-		entries: Buffer,
-		count: number,
-		packs: PackRow[],
-		sink: (bytes: Buffer) => Promise<void>,
-	): Promise<void> {
-		const writer = new SegmentWriter(id, count, sink);
-		const sorted = sortEntries(entries, count);
-		for (let at = 0; at < sorted.length; at += ENTRY_BYTES) {
-			// Two packs may have the same record; a segment names one place of each.
-			if (at > 0 && compareEntries(sorted, at - ENTRY_BYTES, sorted, at) === 0) continue;
-			const wait = writer.add(sorted, at, sorted.readUInt32LE(at + 32));
-			if (wait !== undefined) await wait;
-		}
-		await writer.finish(packs);
-	}
-
 	/** Puts a segment of `count` unsorted entries whose pack column is a row of `packs`, and uses it. */
 	async put(entries: Buffer, count: number, packs: PackRow[]): Promise<void> {
-		await this.#putFile((id, sink) => this.#writeSegment(id, entries, count, packs, sink));
+		await this.#putFile((id, sink) => writeSegment(id, entries, count, packs, sink));
 	}
 
 	async #putFile(fill: (id: string, sink: (bytes: Buffer) => Promise<void>) => Promise<void>): Promise<void> {
@@ -388,7 +325,7 @@ export class Index {
 		if (!empty) await this.#putFile((id, sink) => mergeSegments(inputs, id, condemned, sink));
 		this.#segments = this.#segments.filter((segment) => !inputs.includes(segment));
 		for (const segment of inputs) {
-			this.#forget(segment);
+			this.#pages.forget(segment);
 			await this.#store.remove(segmentName(segment.id));
 		}
 	}

@@ -12,5 +12,6 @@ export {
 	type OpenRepositoryOptions,
 	openRepository,
 } from "./open.js";
+export { type RestoredConfig, restoreConfig } from "./restore-config.js";
 export { type Settings, type SettingsName, SettingsStore } from "./settings.js";
 export { unlockRepository } from "./unlock.js";

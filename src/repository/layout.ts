@@ -2,7 +2,7 @@
 
 export const FORMAT_VERSION = 1;
 export const CONFIG = "springback.json";
-export const FOLDERS = ["packs", "index", "points", "condemned", "holds", "keys", "locks", "tmp"] as const;
+export const FOLDERS = ["packs", "index", "points", "condemned", "holds", "keys", "config", "locks", "tmp"] as const;
 export const LOCK_REPOSITORY = "locks/repository";
 export const LOCK_PINS = "locks/pins";
 

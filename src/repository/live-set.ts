@@ -67,6 +67,11 @@ export class LiveSet {
 		return this.#tables.some((table) => table.slot(first, print) >= 0);
 	}
 
+	/** As if `meet` had not been asked about anything. */
+	meetAgain(): void {
+		for (const { met } of this.#tables) met.fill(0);
+	}
+
 	/** True when the record is in the set and `meet` was not asked about it before. */
 	meet(identity: Buffer, offset: number, type: number): boolean {
 		const first = identity.readUInt32BE(offset);

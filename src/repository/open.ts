@@ -6,6 +6,7 @@ import { sys } from "../../native/index.js";
 import { BlockCache, createBlockCache } from "./cache.js";
 import { DEFAULT_COMPRESSION, parseCompression } from "./compression.js";
 import { type Config, decodeConfig, encodeConfig, FEATURE } from "./config.js";
+import { keepConfigCopy } from "./config-copy.js";
 import { type OpenOptions, type Repository, RepositoryError } from "./contract.js";
 import { codeOf, storeError } from "./errors.js";
 import { FileStore } from "./file-store.js";
@@ -104,6 +105,8 @@ export const initRepository = async (path: string, options: InitOptions = {}): P
 				recoveryKey = await makeKeys(store, config, options.passphrase, options.scrypt);
 			}
 			await store.put(CONFIG, Buffer.from(encodeConfig(config)));
+			// The repository is there; should this fail, the first backup does it.
+			await keepConfigCopy(store, config.id).catch(() => {});
 			return { id: config.id, recoveryKey };
 		} finally {
 			await store.close();
@@ -116,12 +119,12 @@ export const initRepository = async (path: string, options: InitOptions = {}): P
 
 /** Data or keys without springback.json are of a repository that lost it: making a new one would make that final. */
 const refuseWithoutConfig = (place: string): void => {
-	for (const folder of ["points", "packs"]) {
+	for (const folder of ["points", "packs", "config"]) {
 		const path = join(place, folder);
 		if (statSync(path, { throwIfNoEntry: false }) !== undefined && readdirSync(path).length > 0)
 			throw new RepositoryError(
 				"EXISTS",
-				`${place} has ${folder} of a repository that lost its ${CONFIG}: restore that file from a copy`,
+				`${place} has ${folder} of a repository that lost its ${CONFIG}: springback rebuild restores it`,
 			);
 	}
 };
@@ -153,6 +156,7 @@ export const openRepository = async (path: string, options: OpenRepositoryOption
 	try {
 		const config = decodeConfig(await readConfig(store), place);
 		const keyring = await openKeyring(store, config, options.key);
+		if (options.hashContent) store.hashContent(keyring.identityKey);
 		return await FileRepository.open(place, config, keyring, store, cache, { random, checkpointRecords });
 	} catch (error) {
 		await store.close();

@@ -30,6 +30,16 @@ export const encodePackHeader = (kind: number, pack: string, repository: string,
 	return bytes;
 };
 
+/** What a header says of the repository that its pack is of; undefined when the header is damaged. */
+export const headerFacts = (bytes: Buffer, pack: string): { repository: string; encrypted: boolean } | undefined => {
+	const good =
+		bytes.length >= PACK_HEADER_BYTES &&
+		bytes.compare(HEADER_MAGIC, 0, 8, 0, 8) === 0 &&
+		bytes.readBigUInt64LE(88) === xxh3(bytes.subarray(0, 88)) &&
+		bytes.toString("hex", 16, 32) === pack;
+	return good ? { repository: bytes.toString("hex", 32, 48), encrypted: (bytes[9] & ENCRYPTED) !== 0 } : undefined;
+};
+
 /** Why a header is wrong, or undefined. */
 export const faultOfPackHeader = (bytes: Buffer, pack: string, keyring: Keyring): string | undefined => {
 	if (bytes.length < PACK_HEADER_BYTES) return "shorter than its header";

@@ -1,121 +1,82 @@
-/** What prune would do: how much of each pack is live, which packs can go, which are worth rewriting. Changes nothing. */
-import { RepositoryError } from "./contract.js";
-import { ENTRY_BYTES } from "./identity-table.js";
-import type { Keyring } from "./keyring.js";
-import type { LiveSet } from "./live-set.js";
-import { readPackTable } from "./pack-reader.js";
-import type { Store } from "./store.js";
+/** What prune would do: which packs can go, which are worth rewriting, which small ones are put together. Changes nothing. */
+import { PACK_TARGET_BYTES } from "./layout.js";
+import type { PackFacts, Survey } from "./prune-survey.js";
 
 /** Share of a pack's record bytes that must be dead to be worth copying the rest. */
 const REWRITE_SHARE = 0.2;
-
-export interface PackFacts {
-	id: string;
-	/** bytes of the file */
-	size: number;
-	/** bytes of all records, and of those that points need and no denser pack has */
-	total: number;
-	live: number;
-}
-
-export interface Survey {
-	packs: PackFacts[];
-	/** packs whose table is damaged: left alone */
-	damaged: string[];
-}
+/** Packs with less live bytes are small. */
+const SMALL_BYTES = PACK_TARGET_BYTES / 4;
+/** Small packs are told apart by tiers, each of packs up to four times as large; this is the top of the first. */
+const FIRST_TIER_BYTES = 256 * 1024;
+/** Packs of one tier that make merging them worth its writes. */
+const MERGE_PACKS = 4;
 
 export interface Plan {
 	dead: PackFacts[];
 	/** most dead first */
 	rewrite: PackFacts[];
+	/** small ones that are copied into few, smallest first */
+	merge: PackFacts[];
 	/** record bytes that are dead and stay, for the bound or because it is not worth it */
 	left: number;
 }
 
-export interface SurveyContext {
-	store: Store;
-	keyring: Keyring;
-	signal: AbortSignal | undefined;
-	progress: (done: number, total: number) => void;
-}
-
-/** Reads the table of every named pack. */
-export const surveyPacks = async (ids: string[], live: LiveSet, context: SurveyContext): Promise<Survey> => {
-	const packs: PackFacts[] = [];
-	const damaged: string[] = [];
-	let liveRecords = 0;
-	let done = 0;
-	const table = async (id: string) => {
-		if (context.signal?.aborted) throw new RepositoryError("INTERRUPTED", "prune was interrupted");
-		context.progress(done++, ids.length);
-		return readPackTable(context.store, id, context.keyring);
-	};
-	for (const id of ids) {
-		const read = await table(id);
-		if (read === undefined) continue;
-		if (read.fault !== undefined) {
-			damaged.push(id);
-			continue;
-		}
-		const facts = { id, size: read.size, total: 0, live: 0 };
-		for (const { at, length, type } of entriesOf(read.entries)) {
-			facts.total += length;
-			if (!live.has(read.entries, at, type)) continue;
-			facts.live += length;
-			liveRecords += 1;
-		}
-		packs.push(facts);
-	}
-	packs.sort((a, b) => b.live / b.total - a.live / a.total || (a.id < b.id ? -1 : 1));
-	if (liveRecords <= live.count) return { packs, damaged };
-	// Some records are stored twice (by backups side by side, by a prune that was killed): the densest pack keeps them.
-	done = 0;
-	for (const facts of packs) {
-		if (facts.live === 0) continue;
-		const read = await table(facts.id);
-		facts.live = 0;
-		if (read === undefined) continue;
-		for (const { at, length, type } of entriesOf(read.entries))
-			if (live.meet(read.entries, at, type)) facts.live += length;
-	}
-	return { packs, damaged };
-};
-
-/** `bound`: most record bytes to copy. */
+/** `bound`: most record bytes to copy. What frees space comes first, then what makes packs fewer. */
 export const planPrune = ({ packs }: Survey, bound: number): Plan => {
-	const plan: Plan = { dead: [], rewrite: [], left: 0 };
+	const plan: Plan = { dead: [], rewrite: [], merge: [], left: 0 };
 	const deadShare = ({ total, live }: PackFacts) => (total === 0 ? 1 : (total - live) / total);
+	const rest: PackFacts[] = [];
 	let copied = 0;
-	for (const facts of [...packs].sort((a, b) => deadShare(b) - deadShare(a) || (a.id < b.id ? -1 : 1))) {
+	for (const facts of [...packs].sort((a, b) => deadShare(b) - deadShare(a) || byId(a, b))) {
 		if (facts.live === 0) plan.dead.push(facts);
 		else if (deadShare(facts) >= REWRITE_SHARE && copied + facts.live <= bound) {
 			plan.rewrite.push(facts);
 			copied += facts.live;
-		} else plan.left += facts.total - facts.live;
+		} else rest.push(facts);
 	}
+	for (const kind of new Set(rest.map((facts) => facts.kind))) {
+		const chosen: PackFacts[] = [];
+		const rewritten = plan.rewrite.reduce((sum, one) => sum + (one.kind === kind ? one.live : 0), 0);
+		for (const facts of toMerge(
+			rest.filter((one) => one.kind === kind),
+			rewritten,
+		)) {
+			if (copied + facts.live > bound) break;
+			chosen.push(facts);
+			copied += facts.live;
+		}
+		// One alone would only be copied.
+		if (chosen.length > 1 || (chosen.length === 1 && rewritten > 0)) plan.merge.push(...chosen);
+		else copied -= chosen.reduce((sum, { live }) => sum + live, 0);
+	}
+	const merged = new Set(plan.merge);
+	for (const facts of rest) if (!merged.has(facts)) plan.left += facts.total - facts.live;
 	return plan;
 };
 
-export interface TableEntry {
-	/** position of the entry in the table */
-	at: number;
-	/** of the record in the pack, header included */
-	offset: number;
-	length: number;
-	type: number;
-	rawLength: number;
-}
+const byId = (a: PackFacts, b: PackFacts): number => (a.id < b.id ? -1 : 1);
 
-/** The entries of a pack's table. */
-export function* entriesOf(entries: Buffer): Generator<TableEntry> {
-	for (let at = 0; at < entries.length; at += ENTRY_BYTES) {
-		const packed = entries.readUInt32LE(at + 44);
-		yield {
-			at,
-			offset: entries.readUInt32LE(at + 36),
-			length: entries.readUInt32LE(at + 40),
-			type: packed >>> 24,
-			rawLength: packed & 0xffffff,
-		};
+const tierOf = (live: number): number => {
+	let tier = 0;
+	for (let top = FIRST_TIER_BYTES; live >= top; top *= 4) tier += 1;
+	return tier;
+};
+
+/**
+ * Packs of one kind to put together, smallest first. A tier is merged when four packs are in it; what comes of the tiers below
+ * counts as one, and so do the `rewritten` bytes that are copied anyway. Each byte is copied once for each tier at most, and
+ * few small packs stay.
+ */
+const toMerge = (packs: PackFacts[], rewritten: number): PackFacts[] => {
+	const small = packs.filter(({ live }) => live < SMALL_BYTES).sort((a, b) => a.live - b.live || byId(a, b));
+	const chosen: PackFacts[] = [];
+	let sum = rewritten;
+	for (let tier = 0; tier < tierOf(SMALL_BYTES); tier++) {
+		const here = small.filter(({ live }) => tierOf(live) === tier);
+		const carried = sum > 0 && tierOf(sum) === tier ? 1 : 0;
+		if (here.length === 0 || here.length + carried < MERGE_PACKS) continue;
+		chosen.push(...here);
+		for (const { live } of here) sum += live;
 	}
-}
+	return chosen;
+};

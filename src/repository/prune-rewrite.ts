@@ -1,4 +1,4 @@
-/** Copies the live records of packs that are mostly dead into new packs, through the same writer as a backup. */
+/** Copies the live records of packs that are mostly dead, or small, into new packs, through the same writer as a backup. */
 import type { Lane } from "../../native/index.js";
 import { RepositoryError } from "./contract.js";
 import type { Index } from "./index-set.js";
@@ -6,12 +6,15 @@ import { IDENTITY_BYTES, packName, TYPE } from "./layout.js";
 import type { LiveSet } from "./live-set.js";
 import { readPackTable } from "./pack-reader.js";
 import { PackSeals } from "./pack-seals.js";
-import { entriesOf, type PackFacts, type TableEntry } from "./prune-plan.js";
+import { entriesOf, type PackFacts, type TableEntry } from "./prune-survey.js";
 import { RecordWriter, type RecordWriterOptions } from "./record-writer.js";
 import type { Store } from "./store.js";
 
 /** Plain bytes read at once. */
 const BATCH_BYTES = 4 * 1024 * 1024;
+
+/** Live bytes copied before the packs that they come from are deleted: the space that prune itself needs. */
+const ROUND_BYTES = 1024 ** 3;
 
 export interface RewriteContext extends RecordWriterOptions {
 	store: Store;
@@ -134,4 +137,20 @@ class PackCopy {
 		const length = entries.length * rawLength;
 		await this.writer.storeBlocks(data.subarray(0, length), rawLength, chosen, claims, this.#identities);
 	}
+}
+
+/** Portions of at most ROUND_BYTES live bytes, or one pack. */
+export function* roundsOf(packs: PackFacts[]): Generator<PackFacts[]> {
+	let round: PackFacts[] = [];
+	let live = 0;
+	for (const facts of packs) {
+		if (round.length > 0 && live + facts.live > ROUND_BYTES) {
+			yield round;
+			round = [];
+			live = 0;
+		}
+		round.push(facts);
+		live += facts.live;
+	}
+	if (round.length > 0) yield round;
 }

@@ -9,7 +9,7 @@ import { IDENTITY_BYTES, packName } from "./layout.js";
 import type { LiveSet } from "./live-set.js";
 import { readPackTable } from "./pack-reader.js";
 import type { PackSeals } from "./pack-seals.js";
-import { entriesOf, type TableEntry } from "./prune-plan.js";
+import { entriesOf, type TableEntry } from "./prune-survey.js";
 import type { Store, StoreRead } from "./store.js";
 
 /** Plain bytes read at once. */

@@ -1,22 +1,26 @@
 /**
  * Gives space back, top to bottom (docs/format.md, 10.3): mark, condemn what is dead, copy what is live out of packs that are
- * mostly dead and condemn these too, delete what no backup can count on any more. Killed anywhere, the next run goes on.
+ * mostly dead or small and condemn these too, delete what no backup can count on any more. Killed anywhere, the next run goes on.
  */
 import { availableParallelism } from "node:os";
 import { createLane } from "../../native/index.js";
 import { runningBackups, startOfBackups } from "./backup-locks.js";
-import { type Condemned, condemnedPacks, putCondemned, readCondemned, removeCondemned } from "./condemned.js";
+import { type Condemned, condemnedPacks, readCondemned, removeCondemned } from "./condemned.js";
 import { type PruneOptions, type PruneReport, RepositoryError } from "./contract.js";
 import { storeError } from "./errors.js";
 import { Index } from "./index-set.js";
-import { LOCK_BYTE, LOCK_REPOSITORY, packName } from "./layout.js";
+import { LOCK_BYTE, packName } from "./layout.js";
+import { takeLock, waitForLock } from "./locks.js";
 import { Marker } from "./marker.js";
 import { presentPacks } from "./pack-inventory.js";
 import { PackSeals } from "./pack-seals.js";
 import type { PointStore, StoredPoint } from "./points.js";
-import { type PackFacts, type Plan, planPrune, surveyPacks } from "./prune-plan.js";
-import { rewritePacks } from "./prune-rewrite.js";
+import { completeLists, condemn } from "./prune-condemn.js";
+import { KeptPlaces } from "./prune-kept.js";
+import { type Plan, planPrune } from "./prune-plan.js";
+import { rewritePacks, roundsOf } from "./prune-rewrite.js";
 import { settlePack } from "./prune-settle.js";
+import { type PackFacts, surveyPacks } from "./prune-survey.js";
 import { RecordReader } from "./record-reader.js";
 import type { Held, Store } from "./store.js";
 import type { WriteContext } from "./write-context.js";
@@ -29,11 +33,6 @@ export interface PruneContext extends WriteContext {
 /** Share of all record bytes that a run copies at most, unless told otherwise; and that many bytes it may always copy. */
 const DEFAULT_REWRITE_SHARE = 0.1;
 const DEFAULT_REWRITE_BYTES = 1024 ** 3;
-/** Live bytes copied before the packs that they come from are deleted: the space that prune itself needs. */
-const ROUND_BYTES = 1024 ** 3;
-/** How long a backup's merge of the index, which is short, may keep prune waiting. */
-const LOCK_TRIES = 100;
-const LOCK_PAUSE_MS = 100;
 
 export const runPrune = async (options: PruneOptions, context: PruneContext): Promise<PruneReport> => {
 	const { store } = context;
@@ -50,13 +49,9 @@ export const runPrune = async (options: PruneOptions, context: PruneContext): Pr
 
 /** One prune at a time; none beside a check, and none beside a backup of release 0.1, which knows nothing of condemned packs. */
 const takeLocks = async (store: Store, locks: Held[]): Promise<void> => {
-	const take = async (byte: number, holder: string) => {
-		const lock = await store.lock(LOCK_REPOSITORY, byte, "exclusive");
-		if (lock === undefined)
-			throw new RepositoryError("LOCKED", `${store.place}: ${holder} runs: try again when it has ended`);
-		locks.push(lock);
-	};
-	await take(LOCK_BYTE.prune, "another prune or a check");
+	const take = async (byte: number, holder: string) =>
+		locks.push(await takeLock(store, byte, "exclusive", { holder, doing: "prune" }));
+	await take(LOCK_BYTE.prune, "another prune, a check or a repair");
 	await take(LOCK_BYTE.use, "a repair, a rebuild or a backup of release 0.1");
 };
 
@@ -92,10 +87,11 @@ class Prune {
 		await this.#index.refresh();
 		await this.#index.adopt();
 		// Nobody else merges from here on: a merge keeps one place for each record, and must not choose one that goes.
-		if (!dryRun) this.locks.push(await this.#mergeLock());
+		const merging = { holder: "a merge of the index, or a rebuild,", doing: "prune", signal: this.options.signal };
+		if (!dryRun) this.locks.push(await waitForLock(store, LOCK_BYTE.merge, "exclusive", merging));
 		await this.#index.refresh();
 		let lists = await readCondemned(store);
-		if (!dryRun) lists = await this.#complete(lists);
+		if (!dryRun) lists = await completeLists(this.context, lists);
 		const points = await this.#mark();
 
 		const condemned = condemnedPacks(lists);
@@ -103,12 +99,15 @@ class Prune {
 		const ids: string[] = [];
 		for (const id of await presentPacks(store))
 			if (!condemned.has(id) && !(await isYounger(store, id, young))) ids.push(id);
+		const kept = new KeptPlaces(this.#index);
 		const survey = await surveyPacks(ids, this.#marker.live, {
 			store,
 			keyring: this.context.keyring,
 			signal: this.options.signal,
 			progress: (done, total) => this.options.progress?.({ done, total, what: "packs" }),
+			kept: dryRun ? undefined : (...place) => kept.add(...place),
 		});
+		await kept.put();
 		this.#damaged = survey.damaged;
 		const total = survey.packs.reduce((sum, facts) => sum + facts.total, 0);
 		const plan = planPrune(survey, this.#bound(total));
@@ -122,11 +121,8 @@ class Prune {
 			pages: this.#marker.pages,
 			packs: ids.length,
 			dead: { packs: plan.dead.length, bytes: bytesOf(plan.dead) },
-			rewrite: {
-				packs: plan.rewrite.length,
-				bytes: bytesOf(plan.rewrite),
-				live: plan.rewrite.reduce((sum, { live }) => sum + live, 0),
-			},
+			rewrite: copied(plan.rewrite),
+			merge: copied(plan.merge),
 			freed: this.#freed,
 			rewritten: this.#rewritten,
 			deleted: this.#deleted,
@@ -143,16 +139,6 @@ class Prune {
 		const { maxRewrite } = this.options;
 		if (maxRewrite === undefined) return Math.max(total * DEFAULT_REWRITE_SHARE, DEFAULT_REWRITE_BYTES);
 		return "share" in maxRewrite ? total * maxRewrite.share : maxRewrite.bytes;
-	}
-
-	async #mergeLock(): Promise<Held> {
-		for (let attempt = 0; attempt < LOCK_TRIES; attempt++) {
-			const held = await this.context.store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "exclusive");
-			if (held !== undefined) return held;
-			await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE_MS));
-			this.#checkSignal();
-		}
-		throw new RepositoryError("LOCKED", `${this.context.store.place}: its index is being merged: try again later`);
 	}
 
 	#checkSignal(): void {
@@ -178,29 +164,12 @@ class Prune {
 		return all.length;
 	}
 
-	/** Notes the writers of lists that a prune put and was killed before it could. */
-	async #complete(lists: Condemned[]): Promise<Condemned[]> {
-		const done = lists.filter(({ writers }) => writers !== undefined);
-		for (const list of lists) if (list.writers === undefined) done.push(...(await this.#noteWriters(list)));
-		return done;
-	}
-
-	/** The list is there, so a backup that is not found running now will see it. */
-	async #noteWriters(list: Condemned): Promise<Condemned[]> {
-		const { store, random } = this.context;
-		const noted = await putCondemned(store, random, { ...list, writers: await runningBackups(store) });
-		await removeCondemned(store, list);
-		return noted;
-	}
-
-	async #condemn(packs: PackFacts[]): Promise<Condemned[]> {
-		if (packs.length === 0) return [];
-		const { store, random } = this.context;
-		const at = this.options.now().getTime();
-		const noted: Condemned[] = [];
-		for (const list of await putCondemned(store, random, { at, packs: packs.map(({ id }) => id) }))
-			noted.push(...(await this.#noteWriters(list)));
-		return noted;
+	#condemn(packs: PackFacts[]): Promise<Condemned[]> {
+		return condemn(
+			this.context,
+			packs.map(({ id }) => id),
+			this.options.now(),
+		);
 	}
 
 	/** Resolves with all lists that there are, settled or not. Readers find what moved: its new place is in the index first. */
@@ -211,7 +180,7 @@ class Prune {
 		try {
 			lists.push(...(await this.#condemn(plan.dead)));
 			await this.#settle(lists);
-			for (const round of roundsOf(plan.rewrite)) {
+			for (const round of roundsOf([...plan.rewrite, ...plan.merge])) {
 				lists.push(...(await this.#rewrite(round, condemnedPacks(lists))));
 				await this.#settle(lists);
 			}
@@ -270,23 +239,12 @@ class Prune {
 }
 
 const bytesOf = (packs: PackFacts[]): number => packs.reduce((sum, { size }) => sum + size, 0);
+const copied = (packs: PackFacts[]) => ({
+	packs: packs.length,
+	bytes: bytesOf(packs),
+	live: packs.reduce((sum, { live }) => sum + live, 0),
+});
 
 /** What a running backup has stored is no point's yet: it is left alone, so that others can count on it meanwhile. */
 const isYounger = async (store: Store, pack: string, than: number): Promise<boolean> =>
 	than !== Number.POSITIVE_INFINITY && ((await store.modified(packName(pack))) ?? 0) >= than;
-
-/** Portions of at most ROUND_BYTES live bytes, or one pack. */
-function* roundsOf(packs: PackFacts[]): Generator<PackFacts[]> {
-	let round: PackFacts[] = [];
-	let live = 0;
-	for (const facts of packs) {
-		if (round.length > 0 && live + facts.live > ROUND_BYTES) {
-			yield round;
-			round = [];
-			live = 0;
-		}
-		round.push(facts);
-		live += facts.live;
-	}
-	if (round.length > 0) yield round;
-}

@@ -1,17 +1,16 @@
-/** `quarantine/`: packs that repair moved aside, each with a report beside it (docs/format.md, 3). Nothing is deleted. */
+/** `quarantine/`: files that repair moved aside, each with a report beside it (docs/format.md, 3). Nothing is deleted. */
 import { codeOf } from "./errors.js";
-import { packName } from "./layout.js";
 import type { Store } from "./store.js";
 
 export const QUARANTINE = "quarantine";
 
 /**
- * Puts the report, then moves the pack; returns the pack's new name. A crash between them leaves the pack where it was, to be
- * found by the next repair.
+ * Puts the report, then moves the file; returns its new name: `as`, or `as-2` and so on when that is taken. A crash between
+ * them leaves the file where it was, to be found by the next repair.
  */
-export const moveAside = async (store: Store, pack: string, report: object): Promise<string> => {
+export const moveAside = async (store: Store, file: string, as: string, report: object): Promise<string> => {
 	for (let number = 1; ; number++) {
-		const name = `${QUARANTINE}/${number === 1 ? pack : `${pack}-${number}`}`;
+		const name = `${QUARANTINE}/${number === 1 ? as : `${as}-${number}`}`;
 		if ((await store.size(name)) !== undefined) continue;
 		try {
 			await store.put(`${name}.json`, Buffer.from(`${JSON.stringify(report, null, "\t")}\n`));
@@ -19,7 +18,7 @@ export const moveAside = async (store: Store, pack: string, report: object): Pro
 			if (codeOf(error) !== "EEXIST") throw error;
 			// The report of a run that was cut short before its move says the same.
 		}
-		await store.move(packName(pack), name);
+		await store.move(file, name);
 		return name;
 	}
 };

@@ -15,6 +15,12 @@ export const readConfig = async (store: Store): Promise<string> => {
 			"NOT_FOUND",
 			`no repository at ${place}: mount the disk it is on, or make a new one with springback init`,
 		);
+	for (const folder of ["packs", "config"])
+		if ((await store.list(folder)).length > 0)
+			throw new RepositoryError(
+				"NOT_A_REPOSITORY",
+				`${place} has ${folder} of a repository that lost its ${CONFIG}: springback rebuild restores it`,
+			);
 	throw new RepositoryError(
 		"NOT_A_REPOSITORY",
 		`${place} is not a springback repository (it has no ${CONFIG}): make one with springback init, in an empty directory`,

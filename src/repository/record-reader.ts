@@ -28,6 +28,7 @@ const REASON: Partial<Record<RecordStatus, string>> = {
 	encrypted: "it is encrypted",
 	plain: "it is not encrypted",
 	tag: "it is not authentic",
+	content: "content differs from its SHA-256",
 	ENOENT: "the pack is missing",
 };
 

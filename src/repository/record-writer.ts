@@ -238,6 +238,11 @@ export class RecordWriter {
 		this.#rows.clear();
 	}
 
+	/** Sees what other backups have made durable since: what they stored need not be stored again. */
+	async lookAround(): Promise<void> {
+		await this.#index.refresh();
+	}
+
 	/** Gives up: removes every temporary file. Packs of earlier checkpoints stay and will be reused. */
 	async abandon(): Promise<void> {
 		await Promise.allSettled(this.#inFlight);

@@ -89,7 +89,7 @@ const quarantinePack = async (
 	}
 	const counted = { ...counts, bad: table === undefined || table.walked ? null : counts.bad };
 	const known = context.faults.filter((fault) => fault.file === file).map((fault) => reported(fault, context.keyring));
-	const moved = await moveAside(store, pack, {
+	const moved = await moveAside(store, file, pack, {
 		version: 1,
 		repository: context.keyring.repository,
 		pack,

@@ -3,7 +3,6 @@ import type { Image } from "../image/image.js";
 import { runBackup } from "./backup.js";
 import { BlockFetcher } from "./block-fetcher.js";
 import type { BlockCache } from "./cache.js";
-import { checkRepository } from "./check.js";
 import { type Compression, parseCompression } from "./compression.js";
 import { type Config, FEATURE } from "./config.js";
 import {
@@ -27,32 +26,20 @@ import {
 } from "./contract.js";
 import { DiskImage } from "./disk-image.js";
 import { causeOf, codeOf, storeError } from "./errors.js";
-import { runForget } from "./forget.js";
 import { putHold, readHolds, removeHold } from "./holds.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import {
-	CODEC,
-	LOCK_BYTE,
-	LOCK_PINS,
-	LOCK_REPOSITORY,
-	newId,
-	OBJECT_MAX_BYTES,
-	pinByte,
-	type Random,
-	TYPE,
-} from "./layout.js";
+import { CODEC, LOCK_PINS, newId, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
 import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
-import { presentPacks } from "./pack-inventory.js";
 import { PageStore } from "./page-store.js";
 import { PointStore, type StoredPoint, toPoint } from "./points.js";
-import { runPrune } from "./prune.js";
-import { rebuildRepository } from "./rebuild.js";
 import { RecordReader } from "./record-reader.js";
-import { repairRepository } from "./repair.js";
 import { resolvePoint } from "./resolve.js";
 import type { Held, Store } from "./store.js";
+
+/** What looks after a repository, loaded when it is wanted: other commands start sooner without it. */
+const care = () => import("./care.js");
 
 export interface RepositoryTuning {
 	random: Random;
@@ -279,12 +266,13 @@ export class FileRepository implements Repository {
 
 	async forget(options: ForgetOptions): Promise<ForgetReport> {
 		this.#checkWritable();
-		return runForget(options, { store: this.#store, points: this.#points, keyring: this.#keyring });
+		return (await care()).forget(options, this.#context(this.#config.compression));
 	}
 
 	async prune(options: PruneOptions): Promise<PruneReport> {
 		this.#checkWritable();
-		return this.#inTurn(() => runPrune(options, this.#context(this.#config.compression)));
+		const { prune } = await care();
+		return this.#inTurn(() => prune(options, this.#context(this.#config.compression)));
 	}
 
 	async holds(): Promise<Hold[]> {
@@ -320,71 +308,21 @@ export class FileRepository implements Repository {
 	}
 
 	async check(options: CheckOptions): Promise<CheckReport> {
-		const lock = await this.#keepPruneOut();
-		try {
-			return (await checkRepository(this.#store, this.#keyring, this.blockSize, this.#random, options)).report;
-		} catch (error) {
-			throw storeError(error, this.path, "checking");
-		} finally {
-			lock.release();
-		}
-	}
-
-	/** What is deleted under a check or repair would be reported as lost. */
-	async #keepPruneOut(): Promise<Held> {
-		let lock: Held | undefined;
-		try {
-			lock = await this.#store.lock(LOCK_REPOSITORY, LOCK_BYTE.prune, "shared");
-		} catch (error) {
-			// A read-only copy without lock files: nobody deletes from it.
-			if (["EROFS", "ENOENT"].includes(codeOf(error))) return { release: () => {} };
-			throw storeError(error, this.path, "checking");
-		}
-		if (lock !== undefined) return lock;
-		throw new RepositoryError("LOCKED", `${this.path}: prune runs: try again when it has ended`);
+		return (await care()).check(options, this.#context(this.#config.compression));
 	}
 
 	async repair(options: RepairOptions): Promise<RepairReport> {
 		if (!options.dryRun) this.#checkWritable();
-		const context = this.#context(this.#config.compression);
-		const lock = await this.#keepPruneOut();
-		try {
-			return await repairRepository(context, options);
-		} catch (error) {
-			throw storeError(error, this.path, "repairing");
-		} finally {
-			lock.release();
-		}
+		return (await care()).repair(options, this.#context(this.#config.compression));
 	}
 
 	async rebuild(options: { progress?: (p: Progress) => void; signal?: AbortSignal }): Promise<RebuildReport> {
 		this.#checkWritable();
-		try {
-			return await rebuildRepository(this.#store, this.#keyring, this.#random, options);
-		} catch (error) {
-			throw storeError(error, this.path, "rebuilding the index");
-		}
+		return (await care()).rebuild(options, this.#context(this.#config.compression));
 	}
 
 	async stats(): Promise<RepositoryStats> {
-		try {
-			await this.#index.refresh();
-			const points = await this.#points.list();
-			let storedBytes = 0;
-			let uniqueBytes = 0;
-			const packs = new Map<string, number>();
-			for (const segment of this.#index.segments) {
-				storedBytes += segment.size;
-				uniqueBytes += segment.trailer.rawBytes;
-				for (const { id, size } of segment.packs) packs.set(id, size);
-			}
-			const present = await presentPacks(this.#store);
-			for (const [id, size] of packs) if (present.has(id)) storedBytes += size;
-			const logicalBytes = points.flatMap(({ disks }) => disks).reduce((sum, { size }) => sum + size, 0);
-			return { points: points.length, packs: present.size, storedBytes, uniqueBytes, logicalBytes };
-		} catch (error) {
-			throw storeError(error, this.path, "counting");
-		}
+		return (await care()).stats(this.#context(this.#config.compression));
 	}
 
 	async close(): Promise<void> {

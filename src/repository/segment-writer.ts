@@ -1,7 +1,7 @@
 /** Writes one index segment from entries that arrive in order; memory is the filter, the fences and one buffer. */
 import { xxh3 } from "../../native/index.js";
 import { addToFilter, emptyFilter } from "./filter.js";
-import { ENTRY_BYTES } from "./identity-table.js";
+import { compareEntries, ENTRY_BYTES, sortEntries } from "./identity-table.js";
 import {
 	ENTRIES_PER_PAGE,
 	encodePackRows,
@@ -91,3 +91,22 @@ export class SegmentWriter {
 		await this.#sink(Buffer.concat([fences, this.#filter, rows, trailer]));
 	}
 }
+
+/** Writes segment `id` of `count` unsorted entries whose pack column is a row of `packs`. */
+export const writeSegment = async (
+	id: string,
+	entries: Buffer,
+	count: number,
+	packs: PackRow[],
+	sink: (bytes: Buffer) => Promise<void>,
+): Promise<void> => {
+	const writer = new SegmentWriter(id, count, sink);
+	const sorted = sortEntries(entries, count);
+	for (let at = 0; at < sorted.length; at += ENTRY_BYTES) {
+		// Two packs may have the same record; a segment names one place of each.
+		if (at > 0 && compareEntries(sorted, at - ENTRY_BYTES, sorted, at) === 0) continue;
+		const wait = writer.add(sorted, at, sorted.readUInt32LE(at + 32));
+		if (wait !== undefined) await wait;
+	}
+	await writer.finish(packs);
+};

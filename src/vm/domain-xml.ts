@@ -1,5 +1,5 @@
 /** libvirt domain XML → the neutral model (https://libvirt.org/formatdomain.html). */
-import { XMLParser, XMLValidator } from "fast-xml-parser";
+import { createRequire } from "node:module";
 import { uuidFrom } from "./identifiers.js";
 import { BUSES, type Bus, type Controller, DEFAULT_MEMORY_MIB, type Nic, type VmConfig, type VmDisk } from "./model.js";
 import { ConfigError, decode, MAX_CONFIG_BYTES } from "./text.js";
@@ -46,7 +46,11 @@ export function parseDomainXml(bytes: Uint8Array): VmConfig {
 	};
 }
 
+/** Loaded when a domain is parsed, so that commands that parse none start sooner. */
+const parser = (): typeof import("fast-xml-parser") => createRequire(import.meta.url)("fast-xml-parser");
+
 function domainOf(text: string): Element {
+	const { XMLParser, XMLValidator } = parser();
 	const valid = XMLValidator.validate(text);
 	if (valid !== true) throw new ConfigError(`domain XML, line ${valid.err.line}: ${valid.err.msg}`);
 	let document: unknown;

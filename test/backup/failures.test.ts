@@ -47,7 +47,7 @@ t.test("a raw file that cannot be read", async (t) => {
 	faults.set([{ op: "pread", path: "bad.raw", skip: 2, error: "EIO", count: -1 }]);
 	await t.rejects(backup(repository, { vm: "vm", disks: [path("bad.raw")] }), {
 		code: "SOURCE",
-		message: /bad\.raw: cannot read \d+ bytes at offset \d+: EIO/,
+		message: /cannot read disk0 at offset \d+: .*bad\.raw: cannot read \d+ bytes at offset \d+: EIO/,
 	});
 	faults.clear();
 	t.same(await repository.points("vm"), []);

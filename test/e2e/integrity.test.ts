@@ -1,11 +1,12 @@
 /** A repository that was copied, is read-only, damaged, foreign or large: the command line copes or says why not. */
 import { spawn } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import t, { type Test } from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { Keyring } from "../../src/repository/keyring.js";
 import { encodePoint } from "../../src/repository/points.js";
+import { forge, recordsOf } from "../repository/damage-lab.js";
 import { digest, writeDisk } from "./content.js";
 import { MAIN, must, type Run, run, Workspace } from "./workspace.js";
 
@@ -71,8 +72,10 @@ t.test("read-only media", async (t) => {
 	t.teardown(() => run("umount", ["-l", work.repository]));
 	await must("mount", ["-o", "remount,bind,ro", work.repository]);
 	await everythingWorks(t, work, "vm", disk);
-	t.equal((await work.cli(["repair", "--dry-run"])).code, 0, "a dry run of repair");
-	for (const args of [["backup", "vm", "--disk", disk, "--quiet"], ["repair"], ["rebuild"]]) {
+	for (const args of [["repair"], ["prune"], ["forget", "vm", "--keep-last", "1"]])
+		t.equal((await work.cli([...args, "--dry-run"])).code, 0, `a dry run of ${args[0]}`);
+	const writers = [["repair"], ["rebuild"], ["prune"], ["forget", "vm@latest", "--force"], ["hold", "vm@latest"]];
+	for (const args of [["backup", "vm", "--disk", disk, "--quiet"], ...writers]) {
 		const result = await work.cli(args);
 		oneLine(t, result, 1, /cannot write to .*repo.*(EROFS).*check its owner and mount/, args[0]);
 	}
@@ -82,6 +85,62 @@ t.test("read-only media", async (t) => {
 	await must("mount", ["-o", "remount,bind,ro", work.repository]);
 	await work.json(["export", "vm", "-o", work.path("again.raw")]);
 	t.equal(await digest(work.path("again.raw")), await digest(disk), "even without an index");
+});
+
+t.test("a block with a checksum that fits: export, copy and check tell it by its SHA-256", async (t) => {
+	const work = new Workspace();
+	t.teardown(() => work.close());
+	await work.init();
+	writeDisk(work.path("a.raw"), 7, 3 * MIB);
+	await work.json(["backup", "vm", "--disk", work.path("a.raw"), "--compression", "none"]);
+	const pack = relative(work.repository, dataPack(work.repository));
+	forge(work.repository, pack, recordsOf(work.repository, pack)[1].at);
+	const exporting = ["export", "vm", "-o", work.path("x.raw")];
+	oneLine(t, await work.cli(exporting), 1, /differs from its SHA-256/, "export");
+	const other = work.path("other");
+	await must(process.execPath, [MAIN, "init", "--repo", other]);
+	oneLine(t, await work.cli(["copy", "vm", "--to", other]), 1, /differs from its SHA-256/, "copy");
+	const check = await work.cli(["check", "--read-data"]);
+	t.equal(check.code, 3);
+	t.match(check.stdout, /bad-record: .*differs from its SHA-256/);
+	t.equal((await work.cli(["repair"])).code, 3);
+	t.match((await work.cli(exporting)).stderr, /in no pack/, "and it is out of use");
+});
+
+t.test("springback.json or a restore point is lost: rebuild and repair by the command line", async (t) => {
+	const { work, disk } = await backedUp(t);
+	const second = (await work.backup("vm", disk)).point;
+	const config = join(work.repository, "springback.json");
+	const text = readFileSync(config, "utf8");
+	rmSync(config);
+	oneLine(t, await work.cli(["points"]), 1, /lost its springback\.json: springback rebuild restores it/, "lost");
+	const copied = await work.cli(["rebuild"]);
+	t.equal(copied.code, 0);
+	t.match(copied.stderr, /springback\.json was restored from the repository's copy of it/);
+	t.equal(readFileSync(config, "utf8"), text);
+	rmSync(join(work.repository, "config"), { recursive: true });
+	truncateSync(config, 80);
+	oneLine(t, await work.cli(["points"]), 1, /is damaged \(cut short\): springback rebuild restores it/, "cut");
+	const guessed = await work.cli(["rebuild", "--json"]);
+	t.equal(guessed.code, 4, "something had to be guessed");
+	t.match(JSON.parse(guessed.stdout).config, { from: "packs", guessed: [/compression lz4/, /created/], aside: String });
+	t.equal((await work.cli(["check", "--read-data"])).code, 0);
+
+	truncateSync(join(work.repository, "points", second), 100);
+	t.equal((await work.cli(["check"])).code, 3);
+	const dry = await work.cli(["repair", "--dry-run"]);
+	t.equal(dry.code, 3);
+	t.match(dry.stdout, new RegExp(`would move aside points/${second}`));
+	const repaired = await work.cli(["repair"]);
+	t.equal(repaired.code, 3, "a restore point was lost");
+	t.match(
+		repaired.stdout,
+		new RegExp(`moved to quarantine/point-${second} .*: restore point .*${second}, written 20.* is lost`),
+	);
+	t.match(repaired.stdout, /every other restore point is whole/);
+	for (const args of [["check"], ["repair"], ["prune"]]) t.equal((await work.cli(args)).code, 0, `${args[0]} after it`);
+	await work.json(["export", "vm", "-o", work.path("x.raw")]);
+	t.equal(await digest(work.path("x.raw")), await digest(disk));
 });
 
 t.test("a newer or foreign repository, a missing pack, a cut index segment", async (t) => {

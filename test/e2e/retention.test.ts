@@ -3,7 +3,7 @@ import { readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
-import { writeDisk } from "./content.js";
+import { digest, writeDisk } from "./content.js";
 import { must, Workspace } from "./workspace.js";
 
 await enterNamespace(import.meta.url);
@@ -76,6 +76,32 @@ t.test("a session's point stays: served, parked, in the trash, and where the rep
 	t.match(await forget(), { removed: 0 }, "this machine has it still");
 	const other = await work.cli(["forget", first, "--json", "--state", work.path("another")]);
 	t.match(JSON.parse(other.stdout), { removed: 1 });
+});
+
+t.test("prune beside a session that is served: packs that it reads move, and it does not notice", async (t) => {
+	const [work, ids] = await workspace(t, 6);
+	const disk = work.path("web.raw");
+	// Of what the session reads, some is in packs that are rewritten, some in small ones that are put together.
+	writeDisk(disk, 6, 40 * MIB);
+	await work.backup("web", disk);
+	const session = await work.publish(["web", "--session", "s", "--cache-size", "4m"]);
+	const url = `${session.ready.url}/disk0-flat.vmdk`;
+	const read = async (name: string) => {
+		await must("qemu-img", ["convert", "-f", "raw", "-O", "raw", url, work.path(name)]);
+		return digest(work.path(name));
+	};
+	t.equal(await read("before.raw"), await digest(disk));
+	await work.json(["forget", "--force", ...ids.map((id) => `web@${id}`)]);
+	const [during, pruned] = await Promise.all([
+		read("during.raw"),
+		work.json<{ deleted: number; waiting: { packs: number } }>(["prune", "--max-rewrite", "100%"]),
+	]);
+	t.equal(during, await digest(disk), "while packs go");
+	t.ok(pruned.deleted > 0, `${pruned.deleted} packs deleted`);
+	t.equal(pruned.waiting.packs, 0, "a session keeps nothing from being deleted");
+	t.equal(await read("after.raw"), await digest(disk), "and after");
+	t.equal(await work.stop(session), 0);
+	t.same((await work.json<{ faults: unknown[] }>(["check", "--read-data"])).faults, []);
 });
 
 t.test("a session that nobody wrote to lets its point go", async (t) => {

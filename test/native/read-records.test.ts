@@ -6,6 +6,7 @@ import {
 	encodeRecord,
 	type FaultRule,
 	faults,
+	hmacSha256,
 	type RecordRead,
 	sha256,
 	sys,
@@ -45,6 +46,37 @@ async function prepare(t: import("tap").Test) {
 	});
 	return { fd, path, lane, blocks, data, identities, bytes, lengths, target, reads, end: position };
 }
+
+t.test("hashContent: content that is not what its identity names is told", async (t) => {
+	const { lane, reads, identities, data, fd } = await prepare(t);
+	const wrong = encodeRecord(prose(100, 3), sha256(prose(100, 4)), 1, 0);
+	await lane.write(fd, [wrong], 1_000_000, true);
+	const forged = {
+		...reads[0],
+		position: 1_000_000,
+		length: wrong.length,
+		identity: sha256(prose(100, 4)),
+		rawLength: 100,
+		target: Buffer.alloc(100),
+	};
+	t.same(await lane.readRecords([forged]), ["ok"], "a checksum that was made for it hides it");
+	lane.hashContent();
+	t.same(await lane.readRecords([forged]), ["content"]);
+	t.same(new Set(await lane.readRecords(reads)), new Set(["ok"]), "good ones are good");
+	t.same(reads[0].target, data);
+	const keyed = createLane("keyed", 1);
+	t.teardown(() => keyed.close());
+	const key = Buffer.alloc(32, 7);
+	keyed.hashContent(key);
+	keyed.hashContent();
+	t.same(await keyed.readRecords([reads[0]]), ["content"], "the first call counts");
+	const record = encodeRecord(prose(100, 3), hmacSha256(key, prose(100, 3)), 1, 1);
+	await keyed.write(fd, [record], 1_000_000, true);
+	const good = { ...forged, length: record.length, identity: hmacSha256(key, prose(100, 3)) };
+	t.same(await keyed.readRecords([good]), ["ok"]);
+	t.throws(() => keyed.hashContent(Buffer.alloc(31)), /key/);
+	t.equal(identities.length, 40 * 32);
+});
 
 t.test("encodeRecords frames the chosen blocks in the order asked for", async (t) => {
 	const { lane, data, blocks, identities } = await prepare(t);

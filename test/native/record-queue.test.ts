@@ -107,6 +107,25 @@ t.test("what is wrong with one is told of that one, and its target stays untouch
 	}
 });
 
+t.test("hashContent: a record whose content is not what its identity names is told as bad", async (t) => {
+	const { fd, lane, records } = prepare(t);
+	// Its checksum holds.
+	const forged = encodeRecord(prose(BLOCK, 99), sha256(records[4].data), 1, 1);
+	sys.pwrite(fd, forged, 1_000_000);
+	const change = (n: number, place: Place) =>
+		n === 4 ? { ...place, position: 1_000_000, length: forged.length } : place;
+	const bad = async (): Promise<number[]> => {
+		const { queue, told, all } = queueOn(lane);
+		const { requests, targets } = ask(fd, records, Buffer.alloc(records.length * BLOCK), change);
+		queue.submit(requests.bytes, targets);
+		await all(records.length);
+		return [...told].filter(([, good]) => !good).map(([ticket]) => ticket);
+	};
+	t.same(await bad(), []);
+	lane.hashContent();
+	t.same(await bad(), [104]);
+});
+
 t.test("an error of the disk fails its own record only", async (t) => {
 	const { fd, path, lane, records } = prepare(t, 1);
 	const { queue, told, all } = queueOn(lane);

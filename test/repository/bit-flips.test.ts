@@ -146,16 +146,16 @@ t.test("sampled bits of every file: repair ends with exact bytes or a named loss
 			const repository = await open(t, path);
 			const { faults } = await repository.check({ readData: true });
 			if (!faults.some(({ file }) => file === name)) t.fail(`${name} byte ${at}: not found`);
-			const { remaining } = await repository.repair({});
+			const { remaining, points } = await repository.repair({});
 			const got = await readAll(repository, "vm").catch((error: Error) => error);
 			const exact = Buffer.isBuffer(got) && got.equals(content);
 			if (Buffer.isBuffer(got) && !exact) t.fail(`${name} byte ${at}: wrong bytes served`);
-			if (!exact && remaining.length === 0) t.fail(`${name} byte ${at}: lost without a word`);
+			if (!exact && remaining.length + points.length === 0) t.fail(`${name} byte ${at}: lost without a word`);
 			await repository.backup(request("vm", new MemoryImage(content), n + 1));
 			if (!(await readAll(repository, "vm")).equals(content)) t.fail(`${name} byte ${at}: not healed`);
 			await repository.close();
 			tried += 1;
-			if (!filesOf(path).includes(name)) break;
+			if (!filesOf(path).includes(name) && !name.startsWith("points/")) break;
 			writeFileSync(join(path, name), bytes);
 		}
 	}

@@ -1,6 +1,7 @@
 /** Ways to hurt a repository, for the tests of check, repair and rebuild. */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { xxh3 } from "../../native/index.js";
 import type { Repository } from "../../src/repository/index.js";
 import { PACK_HEADER_BYTES } from "../../src/repository/pack-format.js";
 
@@ -20,6 +21,16 @@ export const packOf = (path: string, kind: number): string => {
 export const flip = (path: string, name: string, at: number, bit = 0): void => {
 	const bytes = readFileSync(join(path, name));
 	bytes[at < 0 ? bytes.length + at : at] ^= 1 << bit;
+	writeFileSync(join(path, name), bytes);
+};
+
+/** Changes the content of a plain record and makes its checksum right again: only its identity still tells. */
+export const forge = (path: string, name: string, at: number): void => {
+	const bytes = readFileSync(join(path, name));
+	if (bytes[at + 5] !== 0) throw new Error("only a record that is stored raw is known to decode after this");
+	bytes[at + 56 + 5] ^= 1;
+	const record = bytes.subarray(at, at + 56 + bytes.readUInt32LE(at + 12));
+	record.writeBigUInt64LE(xxh3(Buffer.concat([record.subarray(0, 16), record.subarray(24)])), 16);
 	writeFileSync(join(path, name), bytes);
 };
 

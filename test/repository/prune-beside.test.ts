@@ -255,10 +255,13 @@ t.test("prune and check keep out of each other's way, and an interrupted prune c
 	await repository.forget({ what: { specs: ["old"] }, force: true, now });
 	const holder = sys.open(join(repository.path, "locks/repository"), constants.O_RDWR);
 	t.ok(sys.lock(holder, "shared", 1, 1), "as a check has it");
-	await t.rejects(prune(repository), { code: "LOCKED", message: /another prune or a check/ });
+	await t.rejects(prune(repository), { code: "LOCKED", message: /another prune, a check or a repair/ });
 	t.same((await repository.check({ readData: false })).faults, [], "two checks get on with each other");
 	t.ok(sys.lock(holder, "exclusive", 1, 1), "as a prune has it");
-	await t.rejects(repository.check({ readData: false }), { code: "LOCKED", message: /prune runs/ });
+	await t.rejects(repository.check({ readData: false }), {
+		code: "LOCKED",
+		message: /a prune has it; start the check/,
+	});
 	sys.unlock(holder, 1, 1);
 	t.ok(sys.lock(holder, "shared", 0, 1), "as a backup of release 0.1 has it");
 	await t.rejects(prune(repository), { code: "LOCKED", message: /release 0\.1/ });

@@ -19,7 +19,7 @@ const command: Command = {
 		const specs = context.positionals;
 		const to = text(context, "to");
 		if (!to) throw new UsageError("--to is missing: name the repository to copy into");
-		const source = await openNamed(context);
+		const source = await openNamed(context, { hashContent: true });
 		let target: Repository | undefined;
 		const bar = context.out.progress("copy");
 		try {

@@ -17,7 +17,7 @@ const command: Command = {
 		const [spec] = positionals(context, ["VM[@POINT]"]);
 		const target = text(context, "output");
 		if (!target) throw new UsageError("-o is missing: name the file or NBD export to write");
-		const repository = await openNamed(context);
+		const repository = await openNamed(context, { hashContent: true });
 		const bar = context.out.progress("export");
 		try {
 			const point = await repository.resolve(spec);

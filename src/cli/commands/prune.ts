@@ -9,8 +9,8 @@ import { flag, positionals, size, text } from "../values.js";
 const command: Command = {
 	summary: "gives back the space that no restore point needs",
 	help: `springback prune [--max-rewrite SIZE|PERCENT] [--dry-run]
-  Deletes packs in which nothing is needed, and copies what is needed out of packs that are mostly not. Backups,
-  sessions and readers go on meanwhile. Stopped or killed, the next run goes on.
+  Deletes packs in which nothing is needed, copies what is needed out of packs that are mostly not, and puts small
+  packs together. Backups, sessions and readers go on meanwhile. Stopped or killed, the next run goes on.
   --max-rewrite N  most that is copied: a size (500m, 20g) or a share of the repository (default 10%, at least 1g)
   --dry-run        says what would be done; changes nothing`,
 	options: { "max-rewrite": { type: "string" }, "dry-run": { type: "boolean" } },
@@ -50,15 +50,18 @@ function bound(context: Context): { bytes: number } | { share: number } | undefi
 }
 
 function shown(report: PruneReport): string {
-	const { dead, rewrite, waiting } = report;
+	const { dead, rewrite, merge, waiting } = report;
 	const lines = [
 		`${report.points} restore points need ${report.liveRecords} records; ${report.packs} packs looked at, ${report.seconds.toFixed(1)} s`,
 	];
 	if (report.dryRun)
 		lines.push(
-			`would delete ${dead.packs} packs (${bytes(dead.bytes)}) and rewrite ${rewrite.packs} (${bytes(rewrite.bytes)}, of which ${bytes(rewrite.live)} are needed)`,
+			`would delete ${dead.packs} packs (${bytes(dead.bytes)}), rewrite ${rewrite.packs} (${bytes(rewrite.bytes)}, of which ${bytes(rewrite.live)} are needed) and put ${merge.packs} small ones (${bytes(merge.bytes)}) together`,
 		);
-	else lines.push(`${bytes(report.freed)} freed in ${report.deleted} packs, ${bytes(report.rewritten)} rewritten`);
+	else {
+		lines.push(`${bytes(report.freed)} freed in ${report.deleted} packs, ${bytes(report.rewritten)} rewritten`);
+		if (merge.packs > 0) lines.push(`${merge.packs} small packs (${bytes(merge.bytes)}) were put together`);
+	}
 	if (waiting.packs > 0)
 		lines.push(
 			waiting.backups > 0
