@@ -1,6 +1,7 @@
 /**
  * Marks what points need: walks the block maps of their disks, each unique page once however many points share it, and
- * puts every record into a LiveSet. Points that come later can be added; what they share is not walked again.
+ * puts every record into a LiveSet. Points that come later can be added; what they share is not walked again, nor looked
+ * up: a page names mostly the children that the page in its place named one point before.
  */
 import { RepositoryError } from "./contract.js";
 import type { Index } from "./index-set.js";
@@ -13,10 +14,49 @@ import type { RecordReader } from "./record-reader.js";
 /** Pages read at once. */
 const BATCH = 128;
 
+/** Pages above the leaves that are remembered: 32 MiB, those of 4 TiB of data. */
+const TRAIL_PAGES = 16_384;
+
 interface Todo {
 	identity: Buffer;
 	offset: number;
 	level: number;
+	/** of the page on its level */
+	number: number;
+}
+
+/**
+ * Pages above the leaves as they were met last in each place of one VM's disks, all of them marked with everything below.
+ * What a page has in common with one of them needs no look at all.
+ */
+class Trail {
+	readonly #pages = new Map<string, Map<number, Buffer>>();
+	#count = 0;
+	#vm: string | undefined;
+
+	/** Forgets the pages of another VM. */
+	of(vm: string): void {
+		if (this.#vm === vm) return;
+		this.#vm = vm;
+		this.#pages.clear();
+		this.#count = 0;
+	}
+
+	/** The page that was in this place, and from now on `page`, where there is room. */
+	swap(disk: string, level: number, number: number, page: Buffer): Buffer | undefined {
+		const key = `${level} ${disk}`;
+		let places = this.#pages.get(key);
+		if (places === undefined) {
+			places = new Map();
+			this.#pages.set(key, places);
+		}
+		const before = places.get(number);
+		// No page makes room for another one: disks are walked in order, so it would be gone when it is wanted.
+		if (before === undefined && this.#count >= TRAIL_PAGES) return undefined;
+		if (before === undefined) this.#count += 1;
+		places.set(number, page);
+		return before;
+	}
 }
 
 /** Records of which the place was seen: one bit for each 56 bytes of a pack, for no record is smaller. */
@@ -46,8 +86,12 @@ export class Marker {
 	/** per level: bytes that are a page of one height may by chance, or by malice, be one of another */
 	readonly #visited: Places[] = [];
 	readonly #points = new Set<string>();
+	readonly #trail = new Trail();
+	readonly #pages = Buffer.allocUnsafeSlow(BATCH * MAP_PAGE_BYTES);
 	/** map pages read */
 	pages = 0;
+	/** places of pages that were asked for */
+	lookUps = 0;
 
 	constructor(reader: RecordReader, index: Index, blockSize: number) {
 		this.#reader = reader;
@@ -57,14 +101,17 @@ export class Marker {
 
 	/** Adds points that were not marked yet. Rejects with RepositoryError DAMAGED when a page cannot be read. */
 	async mark(points: StoredPoint[], each: (done: number) => void, signal: AbortSignal | undefined): Promise<void> {
-		let done = 0;
-		for (const point of points) {
+		const fresh = points.filter(({ id }) => !this.#points.has(id));
+		let done = points.length - fresh.length;
+		// A VM's points one after the other, in their order: each is much like the one before.
+		fresh.sort((a, b) => (a.vm === b.vm ? 0 : a.vm < b.vm ? -1 : 1));
+		for (const point of fresh) {
 			done += 1;
-			if (this.#points.has(point.id)) continue;
+			this.#trail.of(point.vm);
 			for (const { name, size, root } of point.disks) {
 				if (root === null) continue;
 				const level = levelsFor(blockCount(size, this.#blockSize)) - 1;
-				await this.#walk({ identity: Buffer.from(root, "hex"), offset: 0, level }, `${name} of ${point.vm}`, signal);
+				await this.#walk({ identity: Buffer.from(root, "hex"), offset: 0, level, number: 0 }, name, point.vm, signal);
 			}
 			for (const { chunks } of point.files)
 				for (const chunk of chunks) this.live.add(Buffer.from(chunk, "hex"), 0, TYPE.object);
@@ -73,27 +120,33 @@ export class Marker {
 		}
 	}
 
-	async #walk(root: Todo, what: string, signal: AbortSignal | undefined): Promise<void> {
+	async #walk(root: Todo, disk: string, vm: string, signal: AbortSignal | undefined): Promise<void> {
+		const what = `${disk} of ${vm}`;
 		const todo = [root];
 		while (todo.length > 0) {
 			if (signal?.aborted) throw new RepositoryError("INTERRUPTED", "prune was interrupted");
 			const batch = await this.#unvisited(todo.splice(-BATCH), what);
-			const targets = batch.map(() => Buffer.allocUnsafe(MAP_PAGE_BYTES));
 			const faults = await this.#reader.read(
 				batch.map(({ identity, offset }, n) => ({
-					...{ identity, offset, type: TYPE.page, rawLength: MAP_PAGE_BYTES, target: targets[n], targetOffset: 0 },
+					...{ identity, offset, type: TYPE.page, rawLength: MAP_PAGE_BYTES },
+					...{ target: this.#pages, targetOffset: n * MAP_PAGE_BYTES },
 				})),
 			);
 			for (let n = 0; n < batch.length; n++) {
 				const fault = faults[n];
 				if (fault !== undefined) throw unreadable(what, fault.message);
-				this.#page(batch[n], targets[n], todo);
+				const { identity, offset, level } = batch[n];
+				this.pages += 1;
+				this.live.add(identity, offset, TYPE.page);
+				if (level === 0) this.#leaf(n * MAP_PAGE_BYTES);
+				else this.#inner(disk, batch[n], n * MAP_PAGE_BYTES, todo);
 			}
 		}
 	}
 
 	/** Those of which the place is new; all are live. */
 	async #unvisited(batch: Todo[], what: string): Promise<Todo[]> {
+		this.lookUps += batch.length;
 		const places = await Promise.all(
 			batch.map(({ identity, offset }) => this.#reader.locate(identity, offset, TYPE.page)),
 		);
@@ -105,14 +158,20 @@ export class Marker {
 		});
 	}
 
-	#page({ identity, offset, level }: Todo, page: Buffer, todo: Todo[]): void {
-		this.pages += 1;
-		this.live.add(identity, offset, TYPE.page);
+	#leaf(start: number): void {
+		for (let at = start; at < start + MAP_PAGE_BYTES; at += IDENTITY_BYTES)
+			if (!isAbsent(this.#pages, at)) this.live.add(this.#pages, at, TYPE.block);
+	}
+
+	#inner(disk: string, { level, number }: Todo, start: number, todo: Todo[]): void {
+		const page = Buffer.allocUnsafeSlow(MAP_PAGE_BYTES);
+		this.#pages.copy(page, 0, start, start + MAP_PAGE_BYTES);
+		const before = this.#trail.swap(disk, level, number, page);
 		for (let n = 0; n < FAN_OUT; n++) {
 			const at = n * IDENTITY_BYTES;
 			if (isAbsent(page, at)) continue;
-			if (level > 0) todo.push({ identity: page, offset: at, level: level - 1 });
-			else this.live.add(page, at, TYPE.block);
+			if (before?.compare(page, at, at + IDENTITY_BYTES, at, at + IDENTITY_BYTES) === 0) continue;
+			todo.push({ identity: page, offset: at, level: level - 1, number: number * FAN_OUT + n });
 		}
 	}
 }

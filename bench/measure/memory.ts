@@ -1,0 +1,56 @@
+/**
+ * What a process keeps in memory of its own. Anonymous memory only: file pages are the kernel's to take back at any
+ * time, and are counted as resident all the same.
+ */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
+
+/** Often enough for a peak that lasts, ms. */
+const LOOK_EVERY_MS = 20;
+
+/** Resident anonymous bytes of a process (proc(5), RssAnon); 0 when it is gone. */
+export function anonymousBytes(pid: number): number {
+	try {
+		return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+	} catch {
+		return 0;
+	}
+}
+
+export interface Watched {
+	seconds: number;
+	stdout: string;
+	/** most anonymous bytes that were resident at once */
+	peak: number;
+	/** exit code */
+	code: number | null;
+}
+
+/** Runs a program to its end and watches its memory. Fails when it exits with a code that is not in `codes`. */
+export async function watched(command: string[], env: Record<string, string> = {}, codes = [0]): Promise<Watched> {
+	const started = performance.now();
+	const child = spawn(command[0], command.slice(1), {
+		stdio: ["ignore", "pipe", "pipe"],
+		env: { ...process.env, ...env },
+	});
+	let peak = 0;
+	const look = setInterval(() => {
+		peak = Math.max(peak, anonymousBytes(child.pid!));
+	}, LOOK_EVERY_MS);
+	try {
+		const [stdout, stderr, code] = await Promise.all([
+			text(child.stdout),
+			text(child.stderr),
+			new Promise<number | null>((resolve, reject) => {
+				child.once("error", reject);
+				child.once("close", resolve);
+			}),
+		]);
+		const seconds = (performance.now() - started) / 1000;
+		if (!codes.includes(code ?? -1)) throw new Error(`${command.join(" ")} failed (${code}): ${stderr.trim().slice(-400)}`);
+		return { seconds, stdout, peak, code };
+	} finally {
+		clearInterval(look);
+	}
+}
