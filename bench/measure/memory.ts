@@ -48,7 +48,8 @@ export async function watched(command: string[], env: Record<string, string> = {
 			}),
 		]);
 		const seconds = (performance.now() - started) / 1000;
-		if (!codes.includes(code ?? -1)) throw new Error(`${command.join(" ")} failed (${code}): ${stderr.trim().slice(-400)}`);
+		if (!codes.includes(code ?? -1))
+			throw new Error(`${command.join(" ")} failed (${code}): ${stderr.trim().slice(-400)}`);
 		return { seconds, stdout, peak, code };
 	} finally {
 		clearInterval(look);

@@ -75,7 +75,8 @@ export function label(value: number): string {
 /** The whole file. */
 export function svg(plot: Plot): string {
 	const all = plot.lines.flatMap(({ points }) => points);
-	if (all.some(({ x, y }) => !(x > 0) || !(y > 0))) throw new Error(`${plot.name}: logarithmic axes want values above 0`);
+	if (all.some(({ x, y }) => !(x > 0) || !(y > 0)))
+		throw new Error(`${plot.name}: logarithmic axes want values above 0`);
 	const legendRows = plot.lines.length;
 	const height = HEIGHT + legendRows * ROW;
 	const floor = HEIGHT - BOTTOM;
@@ -101,10 +102,7 @@ export function svg(plot: Plot): string {
 	}
 	for (const mark of vertical.marks()) {
 		const y = vertical.at(mark);
-		parts.push(
-			stroke(LEFT, y, WIDTH - RIGHT, y, "#dddddd"),
-			text(LEFT - 8, y + 4, label(mark), 'text-anchor="end"'),
-		);
+		parts.push(stroke(LEFT, y, WIDTH - RIGHT, y, "#dddddd"), text(LEFT - 8, y + 4, label(mark), 'text-anchor="end"'));
 	}
 	parts.push(
 		`<rect x="${LEFT}" y="${TOP}" width="${WIDTH - RIGHT - LEFT}" height="${floor - TOP}" fill="none" stroke="#444444"/>`,

@@ -49,7 +49,16 @@ export class ScaleRepository {
 	}
 
 	command(name: string, ...args: string[]): string[] {
-		return [process.execPath, MAIN, name, "--repo", this.springback.repository, "--state", this.springback.state, ...args];
+		return [
+			process.execPath,
+			MAIN,
+			name,
+			"--repo",
+			this.springback.repository,
+			"--state",
+			this.springback.state,
+			...args,
+		];
 	}
 
 	/** Makes restore points, in one process. */
@@ -72,7 +81,8 @@ export class ScaleRepository {
 		const plan = await this.prune("--dry-run");
 		const check = await watched(this.command("check", "--json", "--quiet"));
 		const { faults } = JSON.parse(check.stdout) as { faults: unknown[] };
-		if (faults.length > 0) throw new Error(`the generated repository has ${faults.length} faults: ${check.stdout.slice(0, 400)}`);
+		if (faults.length > 0)
+			throw new Error(`the generated repository has ${faults.length} faults: ${check.stdout.slice(0, 400)}`);
 		return {
 			...{ blocks, points, list, ...publish },
 			...{ plan: plan.report.seconds, mark: plan.report.markSeconds, pages: plan.report.pages },

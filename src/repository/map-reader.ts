@@ -75,14 +75,17 @@ export class MapReader {
 		return page;
 	}
 
-	/** The page with this number on this level (0: leaves), null when all of its blocks are zero or beyond the end. */
+	/**
+	 * The page with this number on this level (0: leaves), null when all of its blocks are zero or beyond the end. For those
+	 * who go from change to change: pages beside it are not read along.
+	 */
 	async page(level: number, number: number): Promise<Buffer | null> {
 		if (level >= this.levels || number * FAN_OUT ** (level + 1) >= this.blocks) return null;
 		let identities = this.root;
 		let offset = 0;
 		for (let at = this.levels - 1; ; at--) {
 			if (isAbsent(identities, offset)) return null;
-			const page = await this.#pages.get(identities, offset);
+			const page = await this.#pages.get(identities, offset, true);
 			if (at === level) return page;
 			identities = page;
 			offset = (Math.floor(number / FAN_OUT ** (at - 1 - level)) % FAN_OUT) * IDENTITY_BYTES;

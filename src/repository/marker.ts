@@ -5,17 +5,16 @@
  */
 import { RepositoryError } from "./contract.js";
 import type { Index } from "./index-set.js";
-import { IDENTITY_BYTES, isAbsent, RECORD_HEADER_BYTES, TYPE } from "./layout.js";
+import { IDENTITY_BYTES, isAbsent, TYPE } from "./layout.js";
 import { LiveSet } from "./live-set.js";
 import { blockCount, FAN_OUT, levelsFor, MAP_PAGE_BYTES } from "./map-geometry.js";
+import { Places } from "./places.js";
 import type { StoredPoint } from "./points.js";
 import type { RecordReader } from "./record-reader.js";
+import { Trail } from "./trail.js";
 
 /** Pages read at once. */
 const BATCH = 128;
-
-/** Pages above the leaves that are remembered: 32 MiB, those of 4 TiB of data. */
-const TRAIL_PAGES = 16_384;
 
 interface Todo {
 	identity: Buffer;
@@ -25,60 +24,6 @@ interface Todo {
 	number: number;
 }
 
-/**
- * Pages above the leaves as they were met last in each place of one VM's disks, all of them marked with everything below.
- * What a page has in common with one of them needs no look at all.
- */
-class Trail {
-	readonly #pages = new Map<string, Map<number, Buffer>>();
-	#count = 0;
-	#vm: string | undefined;
-
-	/** Forgets the pages of another VM. */
-	of(vm: string): void {
-		if (this.#vm === vm) return;
-		this.#vm = vm;
-		this.#pages.clear();
-		this.#count = 0;
-	}
-
-	/** The page that was in this place, and from now on `page`, where there is room. */
-	swap(disk: string, level: number, number: number, page: Buffer): Buffer | undefined {
-		const key = `${level} ${disk}`;
-		let places = this.#pages.get(key);
-		if (places === undefined) {
-			places = new Map();
-			this.#pages.set(key, places);
-		}
-		const before = places.get(number);
-		// No page makes room for another one: disks are walked in order, so it would be gone when it is wanted.
-		if (before === undefined && this.#count >= TRAIL_PAGES) return undefined;
-		if (before === undefined) this.#count += 1;
-		places.set(number, page);
-		return before;
-	}
-}
-
-/** Records of which the place was seen: one bit for each 56 bytes of a pack, for no record is smaller. */
-class Places {
-	readonly #packs = new Map<string, Uint8Array>();
-
-	/** True the first time. */
-	add(pack: string, offset: number): boolean {
-		const bit = Math.floor(offset / RECORD_HEADER_BYTES);
-		let bits = this.#packs.get(pack);
-		if (bits === undefined || bits.length <= bit >>> 3) {
-			const larger = new Uint8Array(Math.max(1024, 2 ** Math.ceil(Math.log2((bit >>> 3) + 1))));
-			if (bits !== undefined) larger.set(bits);
-			bits = larger;
-			this.#packs.set(pack, bits);
-		}
-		if ((bits[bit >>> 3] & (1 << (bit & 7))) !== 0) return false;
-		bits[bit >>> 3] |= 1 << (bit & 7);
-		return true;
-	}
-}
-
 export class Marker {
 	readonly live: LiveSet;
 	readonly #reader: RecordReader;
@@ -86,7 +31,8 @@ export class Marker {
 	/** per level: bytes that are a page of one height may by chance, or by malice, be one of another */
 	readonly #visited: Places[] = [];
 	readonly #points = new Set<string>();
-	readonly #trail = new Trail();
+	/** pages above the leaves, all of them marked with everything below */
+	readonly #trail = new Trail<Buffer>();
 	readonly #pages = Buffer.allocUnsafeSlow(BATCH * MAP_PAGE_BYTES);
 	/** map pages read */
 	pages = 0;
