@@ -25,7 +25,8 @@ interface Todo {
 }
 
 export class Marker {
-	readonly live: LiveSet;
+	#live: LiveSet | undefined;
+	readonly #index: Index;
 	readonly #reader: RecordReader;
 	readonly #blockSize: number;
 	/** per level: bytes that are a page of one height may by chance, or by malice, be one of another */
@@ -42,7 +43,13 @@ export class Marker {
 	constructor(reader: RecordReader, index: Index, blockSize: number) {
 		this.#reader = reader;
 		this.#blockSize = blockSize;
-		this.live = new LiveSet(index.segments.reduce((sum, { trailer }) => sum + trailer.entries, 0));
+		this.#index = index;
+	}
+
+	/** Made when it is first wanted: by then the index is loaded, which says how large it will be. */
+	get live(): LiveSet {
+		this.#live ??= new LiveSet(this.#index.segments.reduce((sum, { trailer }) => sum + trailer.entries, 0));
+		return this.#live;
 	}
 
 	/** Adds points that were not marked yet. Rejects with RepositoryError DAMAGED when a page cannot be read. */
@@ -105,22 +112,36 @@ export class Marker {
 	}
 
 	#leaf(start: number): void {
+		const { live } = this;
 		for (let at = start; at < start + MAP_PAGE_BYTES; at += IDENTITY_BYTES)
-			if (!isAbsent(this.#pages, at)) this.live.add(this.#pages, at, TYPE.block);
+			if (!isAbsent(this.#pages, at)) live.add(this.#pages, at, TYPE.block);
 	}
 
 	#inner(disk: string, { level, number }: Todo, start: number, todo: Todo[]): void {
 		const page = Buffer.allocUnsafeSlow(MAP_PAGE_BYTES);
 		this.#pages.copy(page, 0, start, start + MAP_PAGE_BYTES);
 		const before = this.#trail.swap(disk, level, number, page);
-		for (let n = 0; n < FAN_OUT; n++) {
-			const at = n * IDENTITY_BYTES;
-			if (isAbsent(page, at)) continue;
-			if (before?.compare(page, at, at + IDENTITY_BYTES, at, at + IDENTITY_BYTES) === 0) continue;
-			todo.push({ identity: page, offset: at, level: level - 1, number: number * FAN_OUT + n });
-		}
+		forEachChange(before, page, 0, MAP_PAGE_BYTES, (at) => {
+			if (isAbsent(page, at)) return;
+			todo.push({ identity: page, offset: at, level: level - 1, number: number * FAN_OUT + at / IDENTITY_BYTES });
+		});
 	}
 }
+
+/** The identities from `start` to `end` that are others than before, in order; halves that are the same are passed over at once. */
+const forEachChange = (
+	before: Buffer | undefined,
+	page: Buffer,
+	start: number,
+	end: number,
+	each: (at: number) => void,
+): void => {
+	if (before?.compare(page, start, end, start, end) === 0) return;
+	if (end - start === IDENTITY_BYTES) return each(start);
+	const middle = (start + end) / 2;
+	forEachChange(before, page, start, middle, each);
+	forEachChange(before, page, middle, end, each);
+};
 
 const unreadable = (what: string, why: string): RepositoryError =>
 	new RepositoryError(
