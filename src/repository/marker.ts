@@ -137,10 +137,12 @@ const forEachChange = (
 	each: (at: number) => void,
 ): void => {
 	if (before?.compare(page, start, end, start, end) === 0) return;
-	if (end - start === IDENTITY_BYTES) return each(start);
-	const middle = (start + end) / 2;
-	forEachChange(before, page, start, middle, each);
-	forEachChange(before, page, middle, end, each);
+	if (end - start === IDENTITY_BYTES) each(start);
+	else {
+		const middle = (start + end) / 2;
+		forEachChange(before, page, start, middle, each);
+		forEachChange(before, page, middle, end, each);
+	}
 };
 
 const unreadable = (what: string, why: string): RepositoryError =>
