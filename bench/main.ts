@@ -11,15 +11,17 @@ import { projectDirectory } from "../scripts/lab/guests.js";
 import { enterNamespace, namespaceProblem } from "../scripts/lab/namespace.js";
 import { openRunDirectory, runDirectory } from "./data/places.js";
 import { machine, NoiseMeter } from "./measure/machine.js";
+import { svg } from "./measure/plot.js";
 import { json, markdown, type Report } from "./measure/report.js";
 import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
 import { endurance } from "./scenarios/endurance.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
+import { scale } from "./scenarios/scale.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, boot, endurance];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, boot, scale, endurance];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 
@@ -103,6 +105,7 @@ function save(report: Report): void {
 	const path = join(directory, `${report.scenario}-latest`);
 	writeFileSync(`${path}.md`, markdown(report));
 	writeFileSync(`${path}.json`, json(report));
+	for (const plot of report.plots ?? []) writeFileSync(join(directory, `${plot.name}.svg`), svg(plot));
 	// What is kept in the repository passes its own formatter.
 	spawnSync("npx", ["biome", "format", "--write", `${path}.json`], { cwd: projectDirectory });
 }

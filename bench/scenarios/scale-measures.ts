@@ -2,8 +2,6 @@
  * What is measured at one size of a repository. Everything through the command line or a published session, each command
  * a process of its own, whose memory is watched.
  */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { MadePoint, SyntheticPlan } from "../data/synthetic-points.js";
 import { anonymousBytes, type Watched, watched } from "../measure/memory.js";
@@ -12,8 +10,8 @@ import { Springback } from "../peers/springback.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const GENERATOR = fileURLToPath(new URL("../data/synthetic-points.js", import.meta.url));
-/** exit codes of `check`: nothing wrong */
-const MEDIAN_OF = 5;
+const LISTS = 5;
+const PUBLISHES = 3;
 
 /** Times in seconds, memory in bytes. */
 export interface State {
@@ -92,15 +90,17 @@ export class ScaleRepository {
 	}
 
 	async #list(): Promise<{ list: number; points: number }> {
-		const seconds: number[] = [];
+		const idles: number[] = [];
+		const lists: number[] = [];
 		let points = 0;
-		for (let turn = 0; turn < MEDIAN_OF; turn++) {
+		for (let turn = 0; turn < LISTS; turn++) {
 			const idle = await watched(this.command("points", "--help"));
 			const listed = await watched(this.command("points", "--json"));
-			seconds.push(listed.seconds - idle.seconds);
+			idles.push(idle.seconds);
+			lists.push(listed.seconds);
 			points = (JSON.parse(listed.stdout) as unknown[]).length;
 		}
-		return { list: median(seconds), points };
+		return { list: median(lists) - median(idles), points };
 	}
 
 	/** Twice in one mount process, which is a new one. */
@@ -108,7 +108,7 @@ export class ScaleRepository {
 		const firsts: number[] = [];
 		const agains: number[] = [];
 		const memory: number[] = [];
-		for (let turn = 0; turn < 3; turn++) {
+		for (let turn = 0; turn < PUBLISHES; turn++) {
 			const first = await this.springback.publish(this.vm, { portmap: false });
 			const pid = await first.mountProcess();
 			memory.push(anonymousBytes(pid));
@@ -130,9 +130,9 @@ export class ScaleRepository {
 		return watched(this.command("forget", "--json", "--quiet", ...options));
 	}
 
-	/** For a reader who wants to look. */
-	note(name: string, what: unknown): void {
-		writeFileSync(join(this.directory, `${name}.json`), JSON.stringify(what, undefined, "\t"));
+	/** Fails when anything is wrong. */
+	check(): Promise<Watched> {
+		return watched(this.command("check", "--json", "--quiet"));
 	}
 }
 
