@@ -15,12 +15,12 @@ import { PAGE_BYTES, pageCount } from "./segment-format.js";
 const READ_PAGES = 64;
 
 /**
- * Also says how many map pages the index names. Fingerprints (see LiveSet): one of a thousand million lost blocks would be taken for a good one here. What is wrong with the
- * pack that had it is found and told all the same.
+ * Also says how many map pages the index names. Fingerprints (see LiveSet): about two of a million lost blocks are taken for
+ * good ones here. What is wrong with the packs that had them is found and told all the same.
  */
 export const soundBlocks = async (index: Index, packs: PackReport): Promise<{ blocks: LiveSet; pages: number }> => {
 	const segments = [...index.segments];
-	const blocks = new LiveSet(segments.reduce((sum, { trailer }) => sum + trailer.entries, 0));
+	const blocks = new LiveSet(packs.blocks);
 	let pages = 0;
 	for (const segment of segments) {
 		try {
