@@ -10,8 +10,8 @@ import { Springback } from "../peers/springback.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const GENERATOR = fileURLToPath(new URL("../data/synthetic-points.js", import.meta.url));
-const LISTS = 5;
-const PUBLISHES = 3;
+const LISTS = 7;
+const PUBLISHES = 5;
 
 /** Times in seconds, memory in bytes. */
 export interface State {
@@ -19,10 +19,10 @@ export interface State {
 	blocks: number;
 	points: number;
 	/** `points`, beyond what `points --help` takes: reading and printing the list */
-	list: number;
+	list: number[];
 	/** control request to ready: by a mount process that knows the repository not yet, and by one that does */
-	publish: number;
-	publishAgain: number;
+	publish: number[];
+	publishAgain: number[];
 	mountMemory: number;
 	/** what `prune` would do, and marking alone; nothing is changed */
 	plan: number;
@@ -89,36 +89,34 @@ export class ScaleRepository {
 		};
 	}
 
-	async #list(): Promise<{ list: number; points: number }> {
-		const idles: number[] = [];
-		const lists: number[] = [];
+	async #list(): Promise<{ list: number[]; points: number }> {
+		const list: number[] = [];
 		let points = 0;
 		for (let turn = 0; turn < LISTS; turn++) {
 			const idle = await watched(this.command("points", "--help"));
 			const listed = await watched(this.command("points", "--json"));
-			idles.push(idle.seconds);
-			lists.push(listed.seconds);
+			list.push(listed.seconds - idle.seconds);
 			points = (JSON.parse(listed.stdout) as unknown[]).length;
 		}
-		return { list: median(lists) - median(idles), points };
+		return { list, points };
 	}
 
 	/** Twice in one mount process, which is a new one. */
 	async #publish(): Promise<Pick<State, "publish" | "publishAgain" | "mountMemory">> {
-		const firsts: number[] = [];
-		const agains: number[] = [];
+		const publish: number[] = [];
+		const publishAgain: number[] = [];
 		const memory: number[] = [];
 		for (let turn = 0; turn < PUBLISHES; turn++) {
 			const first = await this.springback.publish(this.vm, { portmap: false });
 			const pid = await first.mountProcess();
 			memory.push(anonymousBytes(pid));
 			const again = await this.springback.publish(this.vm, { portmap: false });
-			firsts.push(first.ready.milliseconds / 1000);
-			agains.push(again.ready.milliseconds / 1000);
+			publish.push(first.ready.milliseconds / 1000);
+			publishAgain.push(again.ready.milliseconds / 1000);
 			await again.leave();
 			await first.stop();
 		}
-		return { publish: median(firsts), publishAgain: median(agains), mountMemory: median(memory) };
+		return { publish, publishAgain, mountMemory: median(memory) };
 	}
 
 	async prune(...options: string[]): Promise<{ report: PruneFigures; peak: number }> {
