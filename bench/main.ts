@@ -29,7 +29,7 @@ ${SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`).join("\
 
   --pairs N    measure every side N times, in alternation
   --quick      one pair and short loads: to see that it works, not for figures
-  --long       loads as long as their goals say: a disk that hangs for a minute
+  --long       loads as long as their goals say: a disk that hangs for a minute, ten million blocks
   --minutes N  how long endurance runs (default 60)
   --json FILE  also write every single figure to FILE
   --save       also write docs/benchmarks/SCENARIO-latest.md and .json
