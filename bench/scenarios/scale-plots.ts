@@ -83,6 +83,7 @@ export function scalePlots(measured: Measured[]): Plot[] {
 					(one) => one.liveRecords,
 					({ check }) => check,
 				),
+				linear(measured.map((one) => ({ x: one.liveRecords, y: one.plan }))),
 			],
 		},
 		{
@@ -108,5 +109,11 @@ export function scalePlots(measured: Measured[]): Plot[] {
 		},
 	];
 }
+
+/** From the origin through the last point. */
+const linear = (points: { x: number; y: number }[]): Line => {
+	const last = points.at(-1)!;
+	return { name: "linear growth", points: points.map(({ x }) => ({ x, y: (x * last.y) / last.x })), guide: true };
+};
 
 const terabytes = ({ blocks }: Measured): number => (blocks * BLOCK_SIZE) / 1e12;

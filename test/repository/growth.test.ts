@@ -125,6 +125,10 @@ t.test(
 		t.equal(pages.read, LEVELS, "one page of each level");
 		t.ok(await map.page(0, 1001));
 		t.equal(pages.read, LEVELS + 1, "its neighbour is not there yet: only the leaf is read");
+		for (let leaf = 1002; leaf < 1010; leaf++) t.ok(await map.page(0, leaf));
+		for (let waited = 0; pages.read < 40 && waited < 5000; waited += 20)
+			await new Promise((done) => setTimeout(done, 20));
+		t.ok(pages.read >= 40, "one leaf after the other: those beside them come along");
 		const again = new PageStore(new RecordReader(store, index));
 		await new MapReader(again, root, list[0].disks[0].size, BLOCK).open();
 		t.equal(again.read, 1);
