@@ -1,5 +1,5 @@
 /**
- * What a process keeps in memory of its own. Anonymous memory only: file pages are the kernel's to take back at any
+ * What a process keeps in memory of its own, and what it works. Anonymous memory only: file pages are the kernel's to take back at any
  * time, and are counted as resident all the same.
  */
 import { spawn } from "node:child_process";
@@ -18,8 +18,23 @@ export function anonymousBytes(pid: number): number {
 	}
 }
 
+/** Processor seconds of a process so far (proc(5), stat: utime and stime, in ticks of 10 ms); 0 when it is gone. */
+function processorSeconds(pid: number): number {
+	try {
+		// The name may hold anything; what is wanted are the 14th and 15th field.
+		const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+			.replace(/^.*\) /s, "")
+			.split(" ");
+		return (Number(fields[11]) + Number(fields[12])) / 100;
+	} catch {
+		return 0;
+	}
+}
+
 export interface Watched {
 	seconds: number;
+	/** of the process, as of the last look: what others do to the machine is not in it */
+	cpuSeconds: number;
 	stdout: string;
 	/** most anonymous bytes that were resident at once */
 	peak: number;
@@ -30,8 +45,10 @@ export async function watched(command: string[]): Promise<Watched> {
 	const started = performance.now();
 	const child = spawn(command[0], command.slice(1), { stdio: ["ignore", "pipe", "pipe"] });
 	let peak = 0;
+	let cpuSeconds = 0;
 	const look = setInterval(() => {
 		peak = Math.max(peak, anonymousBytes(child.pid!));
+		cpuSeconds = Math.max(cpuSeconds, processorSeconds(child.pid!));
 	}, LOOK_EVERY_MS);
 	try {
 		const [stdout, stderr, code] = await Promise.all([
@@ -44,7 +61,7 @@ export async function watched(command: string[]): Promise<Watched> {
 		]);
 		const seconds = (performance.now() - started) / 1000;
 		if (code !== 0) throw new Error(`${command.join(" ")} failed (${code}): ${(stderr || stdout).trim().slice(-400)}`);
-		return { seconds, stdout, peak };
+		return { seconds, cpuSeconds, stdout, peak };
 	} finally {
 		clearInterval(look);
 	}

@@ -20,6 +20,7 @@ export interface State {
 	points: number;
 	/** `points`, beyond what `points --help` takes: reading and printing the list */
 	list: number[];
+	listCpu: number[];
 	/** control request to ready: by a mount process that knows the repository not yet, and by one that does */
 	publish: number[];
 	publishAgain: number[];
@@ -27,10 +28,12 @@ export interface State {
 	/** what `prune` would do, and marking alone; nothing is changed */
 	plan: number;
 	mark: number;
+	planCpu: number;
 	pages: number;
 	liveRecords: number;
 	pruneMemory: number;
 	check: number;
+	checkCpu: number;
 	checkMemory: number;
 }
 
@@ -74,7 +77,7 @@ export class ScaleRepository {
 
 	/** `blocks`: unique ones, as the generator counted them. */
 	async state(blocks: number): Promise<State> {
-		const { list, points } = await this.#list();
+		const listed = await this.#list();
 		const publish = await this.#publish();
 		const plan = await this.prune("--dry-run");
 		const check = await watched(this.command("check", "--json", "--quiet"));
@@ -82,23 +85,25 @@ export class ScaleRepository {
 		if (faults.length > 0)
 			throw new Error(`the generated repository has ${faults.length} faults: ${check.stdout.slice(0, 400)}`);
 		return {
-			...{ blocks, points, list, ...publish },
+			...{ blocks, ...listed, ...publish, planCpu: plan.cpuSeconds, checkCpu: check.cpuSeconds },
 			...{ plan: plan.report.seconds, mark: plan.report.markSeconds, pages: plan.report.pages },
 			...{ liveRecords: plan.report.liveRecords, pruneMemory: plan.peak },
 			...{ check: check.seconds, checkMemory: check.peak },
 		};
 	}
 
-	async #list(): Promise<{ list: number[]; points: number }> {
+	async #list(): Promise<Pick<State, "points" | "list" | "listCpu">> {
 		const list: number[] = [];
+		const listCpu: number[] = [];
 		let points = 0;
 		for (let turn = 0; turn < LISTS; turn++) {
 			const idle = await watched(this.command("points", "--help"));
 			const listed = await watched(this.command("points", "--json"));
 			list.push(listed.seconds - idle.seconds);
+			listCpu.push(listed.cpuSeconds - idle.cpuSeconds);
 			points = (JSON.parse(listed.stdout) as unknown[]).length;
 		}
-		return { list, points };
+		return { list, listCpu, points };
 	}
 
 	/** Twice in one mount process, which is a new one. */
@@ -119,9 +124,9 @@ export class ScaleRepository {
 		return { publish, publishAgain, mountMemory: median(memory) };
 	}
 
-	async prune(...options: string[]): Promise<{ report: PruneFigures; peak: number }> {
-		const { stdout, peak } = await watched(this.command("prune", "--json", "--quiet", ...options));
-		return { report: JSON.parse(stdout) as PruneFigures, peak };
+	async prune(...options: string[]): Promise<{ report: PruneFigures; peak: number; cpuSeconds: number }> {
+		const { stdout, peak, cpuSeconds } = await watched(this.command("prune", "--json", "--quiet", ...options));
+		return { report: JSON.parse(stdout) as PruneFigures, peak, cpuSeconds };
 	}
 
 	forget(...options: string[]): Promise<Watched> {

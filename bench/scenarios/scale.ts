@@ -146,13 +146,18 @@ function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndP
 				rivals: false,
 				series: [
 					row("points, beyond the start of the command", "ms", ({ list }) => list.map((one) => 1000 * one)),
+					row("points, beyond the start of the command, processor time", "ms", ({ listCpu }) =>
+						listCpu.map((one) => 1000 * one),
+					),
 					row("publish", "ms", ({ publish }) => publish.map((one) => 1000 * one)),
 					row("publish again", "ms", ({ publishAgain }) => publishAgain.map((one) => 1000 * one)),
 					row("increment", "s", ({ increment }) => increment),
 					row("increment, the longest", "s", ({ longest }) => longest),
 					row("prune --dry-run: mark", "s", ({ mark }) => mark),
 					row("prune --dry-run", "s", ({ plan }) => plan),
+					row("prune --dry-run, processor time", "s", ({ planCpu }) => planCpu),
 					row("check", "s", ({ check }) => check),
+					row("check, processor time", "s", ({ checkCpu }) => checkCpu),
 				],
 			},
 			{

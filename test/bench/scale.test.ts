@@ -125,9 +125,10 @@ t.test("memory: of a process that lives, the most of one that has ended", async 
 	t.ok(anonymousBytes(process.pid) > 1_000_000);
 	t.equal(anonymousBytes(2 ** 30), 0);
 	const hog = "const held = Buffer.alloc(64 * 2 ** 20, 1); setTimeout(() => console.log(held.length), 300)";
-	const { stdout, peak, seconds } = await watched([process.execPath, "-e", hog]);
+	const { stdout, peak, seconds, cpuSeconds } = await watched([process.execPath, "-e", hog]);
 	t.equal(stdout, `${64 * 2 ** 20}\n`);
 	t.ok(peak > 64e6 && peak < 1e9, `${peak} bytes`);
 	t.ok(seconds >= 0.3);
+	t.ok(cpuSeconds > 0 && cpuSeconds < 60, `${cpuSeconds} s`);
 	await t.rejects(watched(["sh", "-c", "echo no such thing >&2; exit 3"]), /failed \(3\): no such thing/);
 });
