@@ -11,6 +11,7 @@ import { projectDirectory } from "../scripts/lab/guests.js";
 import { enterNamespace, namespaceProblem } from "../scripts/lab/namespace.js";
 import { openRunDirectory, runDirectory } from "./data/places.js";
 import { machine, NoiseMeter } from "./measure/machine.js";
+import { svg } from "./measure/plot.js";
 import { json, markdown, type Report } from "./measure/report.js";
 import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
@@ -18,9 +19,10 @@ import { endurance } from "./scenarios/endurance.js";
 import { nbd } from "./scenarios/nbd.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
+import { scale } from "./scenarios/scale.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, endurance];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, scale, endurance];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 
@@ -28,7 +30,7 @@ ${SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`).join("\
 
   --pairs N    measure every side N times, in alternation
   --quick      one pair and short loads: to see that it works, not for figures
-  --long       loads as long as their goals say: a disk that hangs for a minute
+  --long       loads as long as their goals say: a disk that hangs for a minute, ten million blocks
   --minutes N  how long endurance runs (default 60)
   --json FILE  also write every single figure to FILE
   --save       also write docs/benchmarks/SCENARIO-latest.md and .json
@@ -104,6 +106,7 @@ function save(report: Report): void {
 	const path = join(directory, `${report.scenario}-latest`);
 	writeFileSync(`${path}.md`, markdown(report));
 	writeFileSync(`${path}.json`, json(report));
+	for (const plot of report.plots ?? []) writeFileSync(join(directory, `${plot.name}.svg`), svg(plot));
 	// What is kept in the repository passes its own formatter.
 	spawnSync("npx", ["biome", "format", "--write", `${path}.json`], { cwd: projectDirectory });
 }

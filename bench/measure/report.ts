@@ -3,6 +3,7 @@
  */
 import type { Machine, Noise } from "./machine.js";
 import type { Series } from "./pairs.js";
+import type { Plot } from "./plot.js";
 import { median, ratio } from "./statistics.js";
 
 export interface Table {
@@ -10,6 +11,8 @@ export interface Table {
 	/** our side first; the ratio is against the second */
 	sides: string[];
 	series: Series[];
+	/** the sides are not rivals, but sizes for example: no ratios */
+	rivals?: false;
 }
 
 export interface Report {
@@ -27,6 +30,8 @@ export interface Report {
 	tables: Table[];
 	/** what the tables do not say */
 	remarks: string[];
+	/** saved as NAME.svg beside the report */
+	plots?: Plot[];
 }
 
 export function markdown(report: Report): string {
@@ -46,6 +51,7 @@ export function markdown(report: Report): string {
 		"",
 	];
 	for (const table of report.tables) lines.push(`## ${table.title}`, "", ...tableLines(table), "");
+	for (const { name, title } of report.plots ?? []) lines.push(`![${title}](${name}.svg)`, "");
 	if (report.remarks.length > 0) lines.push(...report.remarks.map((line) => `- ${line}`), "");
 	lines.push(
 		"Cells are medians, with minimum and maximum where there was more than one run. Ratios say how many times better the first side is than the second: of the medians, then the median over the pairs.",
@@ -54,9 +60,9 @@ export function markdown(report: Report): string {
 	return lines.join("\n");
 }
 
-function tableLines({ sides, series }: Table): string[] {
+function tableLines({ sides, series, rivals }: Table): string[] {
 	const goals = series.some(({ goal }) => goal !== undefined);
-	const compared = sides.length > 1;
+	const compared = sides.length > 1 && rivals !== false;
 	const head = ["load", "unit", ...sides];
 	if (compared) head.push("ratio", "of pairs");
 	if (goals) head.push("goal");

@@ -16,6 +16,7 @@ import { amount } from "../measure/report.js";
 import { median } from "../measure/statistics.js";
 import { type Archive, borg, restic } from "../peers/archives.js";
 import { type BackupOutcome, Springback } from "../peers/springback.js";
+import { measureParallel, type Parallel } from "./parallel.js";
 import { SettingsTable } from "./repository-settings.js";
 import type { Outcome, Scenario, Settings } from "./scenario.js";
 
@@ -74,7 +75,16 @@ async function measure(settings: Settings): Promise<Outcome> {
 		for (const { repository: directory } of archives) remove(directory);
 		await kinds.run({ source: source.base, expected: digests.base, digest }, pair, settings);
 	}
-	return outcome(series, kinds, limits, source, reported, tracked);
+	return outcome(series, kinds, limits, source, reported, tracked, await parallelReads(source, settings));
+}
+
+/** From a repository of its own: the others are gone by now. */
+async function parallelReads(source: Images, settings: Settings): Promise<Parallel> {
+	const ours = new Springback(freshDirectory("parallel"));
+	await ours.init();
+	await ours.backup(VM, source.base);
+	settle();
+	return measureParallel(ours, VM, settings);
 }
 
 async function backups(
@@ -182,6 +192,7 @@ function outcome(
 	source: Images,
 	starts: number[],
 	tracked: BackupOutcome[],
+	parallel: Parallel,
 ): Outcome {
 	const { first, firstCpu, firstSync, again, changed, stored, grown, restore, restoreCpu, restoreSync } = series;
 	const cores = cpus().length;
@@ -204,11 +215,14 @@ function outcome(
 			},
 			{ title: "Restore", sides: [OURS, QCOW2, "borg", "restic"], series: [restore, restoreCpu, restoreSync] },
 			kinds.table,
+			parallel.table,
 		],
 		remarks: [
 			`One core: SHA-256 ${amount(limits.sha256 / 1e6)} MB/s, LZ4 ${amount(limits.lz4 / 1e6)} MB/s. Hashing and compressing this image costs ${work.toFixed(2)} core seconds, ${(work / cores).toFixed(2)} s on ${cores} cores: our first backup runs at ${Math.round((100 * work) / cores / wall)}% of that limit.`,
 			`The 1% where the storage says what changed (\`--since\`, \`--changes\`): ${median(tracked.map(({ seconds }) => seconds)).toFixed(2)} s, ${median(tracked.map(({ read }) => read / MIB)).toFixed(1)} MiB read, ${median(tracked.map(({ newBytes }) => newBytes / MIB)).toFixed(1)} MiB new (medians).`,
+			parallel.remark,
 			`Of our backups' time, ${(1000 * median(starts)).toFixed(0)} ms are the start and end of the process (median).`,
 		],
+		plots: [parallel.plot],
 	};
 }

@@ -2,6 +2,7 @@
  * What every scenario gets and gives.
  */
 import type { NoiseMeter } from "../measure/machine.js";
+import type { Plot } from "../measure/plot.js";
 import type { Table } from "../measure/report.js";
 
 export interface Settings {
@@ -22,6 +23,7 @@ export interface Outcome {
 	conditions: string[];
 	tables: Table[];
 	remarks: string[];
+	plots?: Plot[];
 }
 
 export interface Scenario {

@@ -1,6 +1,6 @@
 /**
- * Check, part three: walks the block map of every disk of every point, reads and hashes each page once, looks every block
- * up, and says which bytes of which disk are lost. Subtrees found clean are not walked again.
+ * Check, part three: walks the block map of every disk of every point, reads and hashes each page once, asks for every
+ * block, and says which bytes of which disk are lost. Subtrees found clean are not walked again.
  */
 import { addHit, type Faults, interrupted } from "./check-faults.js";
 import type { PackReport } from "./check-packs.js";
@@ -8,9 +8,11 @@ import type { CheckFault, CheckOptions } from "./contract.js";
 import { IdentityTable } from "./identity-table.js";
 import type { Index } from "./index-set.js";
 import { IDENTITY_BYTES, isAbsent, OBJECT_MAX_BYTES, packName, TYPE } from "./layout.js";
+import { LiveSet } from "./live-set.js";
 import { blockCount, FAN_OUT, levelsFor, MAP_PAGE_BYTES } from "./map-geometry.js";
 import type { StoredPoint } from "./points.js";
 import { RecordReader } from "./record-reader.js";
+import { soundBlocks } from "./sound-blocks.js";
 import type { Store } from "./store.js";
 
 /** `elsewhere`: records to take as good although the index does not know where. Returns those that cannot be had. */
@@ -24,7 +26,9 @@ export const checkPoints = async (
 	options: CheckOptions,
 	elsewhere?: IdentityTable,
 ): Promise<IdentityTable> => {
-	const walker = new MapWalker(new RecordReader(store, index), packs, blockSize, faults, options.signal, elsewhere);
+	const sound = await soundBlocks(index, packs);
+	const reader = new RecordReader(store, index);
+	const walker = new MapWalker(reader, packs, sound, blockSize, faults, options.signal, elsewhere);
 	let done = 0;
 	for (const point of points) {
 		for (const disk of point.disks) {
@@ -49,19 +53,22 @@ type Missing = { kind: string; file: string; message: string };
 type Page = { bytes: Buffer } | { fault: Missing };
 
 class MapWalker {
-	/** one per level: a page is clean as the root of a subtree of that height */
-	readonly #clean: IdentityTable[] = [];
+	/** pages with everything below, by their fingerprints: a few bytes each, and there may be millions */
+	readonly #clean: LiveSet;
 	/** records that cannot be had */
 	readonly lost = new IdentityTable();
 
 	constructor(
 		private readonly reader: RecordReader,
 		private readonly packs: PackReport,
+		private readonly sound: { blocks: LiveSet; pages: number },
 		private readonly blockSize: number,
 		private readonly faults: Faults,
 		private readonly signal: AbortSignal | undefined,
 		private readonly elsewhere: IdentityTable | undefined,
-	) {}
+	) {
+		this.#clean = new LiveSet(sound.pages);
+	}
 
 	async walkDisk(disk: Disk, root: Buffer): Promise<void> {
 		const level = levelsFor(blockCount(disk.size, this.blockSize)) - 1;
@@ -70,9 +77,9 @@ class MapWalker {
 		await this.#walk(disk, page, root, 0, level, 0);
 	}
 
+	/** A page is clean as the root of a subtree of one height. */
 	#isClean(identities: Buffer, offset: number, level: number): boolean {
-		this.#clean[level] ??= new IdentityTable();
-		return this.#clean[level].find(identities, offset, TYPE.page) >= 0;
+		return this.#clean.has(identities, offset, level);
 	}
 
 	/** Walks the page named at `offset`; true when everything below is there. */
@@ -95,8 +102,7 @@ class MapWalker {
 			level === 0
 				? await this.#blocks(disk, page.bytes, number * span)
 				: await this.#children(disk, page.bytes, level - 1, number);
-		if (whole && !this.#isClean(identities, offset, level))
-			this.#clean[level].add(identities, offset, TYPE.page, MAP_PAGE_BYTES);
+		if (whole) this.#clean.add(identities, offset, level);
 		return whole;
 	}
 
@@ -142,8 +148,7 @@ class MapWalker {
 		let whole = true;
 		for (let at = 0; at < MAP_PAGE_BYTES; at += IDENTITY_BYTES) {
 			if (isAbsent(page, at)) continue;
-			const place = this.reader.index.peek(page, at, TYPE.block);
-			if (place && this.packs.faultOf(place) === undefined) continue;
+			if (this.sound.blocks.has(page, at, TYPE.block)) continue;
 			const found = await this.#fault(page, at, TYPE.block);
 			if (found === undefined) continue;
 			whole = false;

@@ -1,36 +1,47 @@
 /**
- * The set of all records that points need, as prune sees it: 32-bit fingerprints, open addressing, about 6 bytes per
- * record (100 MB per TB of unique data). A record that was added is always found. One that was not is found with a
- * chance of about one in a thousand million; then it is kept although nobody needs it, and that is all.
+ * A set of records by 24-bit fingerprints, open addressing, below 4 bytes per record (60 MB per TB of unique data): all that
+ * points need, as prune sees it, and all that can be had, as check sees it. A record that was added is always found. One that
+ * was not is found with a chance of about two in a million: then prune keeps what nobody needs. Two that were may look like
+ * one: whoever counts on `meet` proves by other means that a record is stored twice before it deletes one.
  */
 
 /** Share of slots in use at which another table is begun. */
-const FULL = 0.85;
+const FULL = 0.88;
 const SMALLEST = 4096;
 
 class Table {
-	readonly prints: Uint32Array;
+	/** 3 bytes per slot, 0: free */
+	readonly prints: Uint8Array;
 	/** bit per slot: met in a pack already */
 	readonly met: Uint8Array;
 	count = 0;
 
 	constructor(readonly slots: number) {
-		this.prints = new Uint32Array(slots);
+		this.prints = new Uint8Array(slots * 3);
 		this.met = new Uint8Array(Math.ceil(slots / 8));
 	}
 
 	/** The slot of a fingerprint, or minus the free slot where it would go, minus one. */
 	slot(first: number, print: number): number {
 		for (let slot = Math.floor((first / 2 ** 32) * this.slots); ; slot = slot + 1 === this.slots ? 0 : slot + 1) {
-			const found = this.prints[slot];
+			const at = slot * 3;
+			const found = this.prints[at] | (this.prints[at + 1] << 8) | (this.prints[at + 2] << 16);
 			if (found === print) return slot;
 			if (found === 0) return -slot - 1;
 		}
 	}
+
+	put(slot: number, print: number): void {
+		const at = slot * 3;
+		this.prints[at] = print;
+		this.prints[at + 1] = print >>> 8;
+		this.prints[at + 2] = print >>> 16;
+		this.count += 1;
+	}
 }
 
 const printOf = (identity: Buffer, offset: number, type: number): number =>
-	(identity.readUInt32LE(offset + 12) ^ Math.imul(type, 0x9e3779b1)) >>> 0 || 1;
+	(identity.readUInt32LE(offset + 12) ^ Math.imul(type, 0x9e3779b1)) >>> 8 || 1;
 
 export class LiveSet {
 	readonly #tables: Table[];
@@ -56,8 +67,7 @@ export class LiveSet {
 			this.#tables.push(table);
 			slot = table.slot(first, print);
 		}
-		table.prints[-slot - 1] = print;
-		table.count += 1;
+		table.put(-slot - 1, print);
 		this.count += 1;
 	}
 

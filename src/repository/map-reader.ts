@@ -6,6 +6,8 @@ import type { PageStore } from "./page-store.js";
 
 /** Leaves remembered per disk: 2 MiB at most. */
 const REMEMBERED_LEAVES = 1024;
+/** So many leaves in a row that were asked for by `page` mean that the next ones will be, too. */
+const IN_A_ROW = 3;
 
 export class MapReader {
 	readonly blocks: number;
@@ -15,6 +17,9 @@ export class MapReader {
 	readonly root: Buffer;
 	readonly #leafNumbers = new Float64Array(REMEMBERED_LEAVES).fill(-1);
 	readonly #leaves: (Buffer | null)[] = new Array(REMEMBERED_LEAVES).fill(null);
+	/** the leaf that `page` was asked for last, and how many came before it one after the other */
+	#last = -1;
+	#row = 0;
 
 	/** `root` null: the disk is all zeros. */
 	constructor(
@@ -75,14 +80,22 @@ export class MapReader {
 		return page;
 	}
 
-	/** The page with this number on this level (0: leaves), null when all of its blocks are zero or beyond the end. */
+	/**
+	 * The page with this number on this level (0: leaves), null when all of its blocks are zero or beyond the end. For those
+	 * who go from change to change: pages beside it are read along only where one change adjoins the other.
+	 */
 	async page(level: number, number: number): Promise<Buffer | null> {
 		if (level >= this.levels || number * FAN_OUT ** (level + 1) >= this.blocks) return null;
+		if (level === 0 && number !== this.#last) {
+			this.#row = number === this.#last + 1 ? this.#row + 1 : 0;
+			this.#last = number;
+		}
+		const alone = this.#row < IN_A_ROW;
 		let identities = this.root;
 		let offset = 0;
 		for (let at = this.levels - 1; ; at--) {
 			if (isAbsent(identities, offset)) return null;
-			const page = await this.#pages.get(identities, offset);
+			const page = await this.#pages.get(identities, offset, alone);
 			if (at === level) return page;
 			identities = page;
 			offset = (Math.floor(number / FAN_OUT ** (at - 1 - level)) % FAN_OUT) * IDENTITY_BYTES;

@@ -18,6 +18,8 @@ export class PageStore {
 	readonly #loading = new Map<string, Promise<Buffer>>();
 	/** pages that are being read because they lie beside one that was wanted; the promises never reject */
 	readonly #coming = new Map<string, Promise<void>>();
+	/** pages read, neighbours included */
+	read = 0;
 
 	constructor(reader: RecordReader) {
 		this.#reader = reader;
@@ -32,21 +34,24 @@ export class PageStore {
 		return this.#pages.get(keyOf(identities, offset));
 	}
 
-	/** The page's bytes: at once when cached. Rejects with ImageError ECORRUPT or EIO. */
-	get(identities: Buffer, offset: number): Buffer | Promise<Buffer> {
+	/**
+	 * The page's bytes: at once when cached. Rejects with ImageError ECORRUPT or EIO. `alone`: who asks goes from change to
+	 * change, so the neighbours would be read for nothing.
+	 */
+	get(identities: Buffer, offset: number, alone = false): Buffer | Promise<Buffer> {
 		const key = keyOf(identities, offset);
 		const cached = this.#pages.get(key);
 		if (cached !== undefined) return cached;
 		const loading = this.#loading.get(key);
 		if (loading !== undefined) return loading;
-		const load = this.#load(key, Buffer.from(identities.subarray(offset, offset + IDENTITY_BYTES)));
+		const load = this.#load(key, Buffer.from(identities.subarray(offset, offset + IDENTITY_BYTES)), alone);
 		this.#loading.set(key, load);
 		const done = () => this.#loading.delete(key);
 		load.then(done, done);
 		return load;
 	}
 
-	async #load(key: string, identity: Buffer): Promise<Buffer> {
+	async #load(key: string, identity: Buffer, alone: boolean): Promise<Buffer> {
 		const coming = this.#coming.get(key);
 		if (coming !== undefined) {
 			await coming;
@@ -57,7 +62,8 @@ export class PageStore {
 		const [fault] = await this.#reader.read([wanted(identity, 0, target)]);
 		if (fault !== undefined) throw new ImageError(fault.code, `block map: ${fault.message}`, 0, 0);
 		this.#remember(key, target);
-		void this.#around(identity);
+		this.read += 1;
+		if (!alone) void this.#around(identity);
 		return target;
 	}
 
@@ -76,6 +82,7 @@ export class PageStore {
 			missing.forEach(({ key, target }, n) => {
 				this.#coming.delete(key);
 				if (good[n]) this.#remember(key, target);
+				this.read += 1;
 			});
 		});
 		for (const { key } of missing) this.#coming.set(key, reading);

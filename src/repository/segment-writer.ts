@@ -13,6 +13,8 @@ import {
 } from "./segment-format.js";
 
 const BUFFER_PAGES = 64;
+/** Of an entry's identity, in the fence table. */
+const FENCE_BYTES = 8;
 
 /** Where a segment's bytes go: an Upload, or memory. */
 export type SegmentSink = (bytes: Buffer) => Promise<void>;
@@ -21,7 +23,7 @@ export class SegmentWriter {
 	readonly #segment: string;
 	readonly #sink: SegmentSink;
 	readonly #filter: Buffer;
-	readonly #fences: Buffer[] = [];
+	readonly #fences: Buffer;
 	#buffer = Buffer.alloc(BUFFER_PAGES * PAGE_BYTES);
 	#inBuffer = 0;
 	#inPage = 0;
@@ -31,11 +33,12 @@ export class SegmentWriter {
 	#recordBytes = 0;
 	#started = false;
 
-	/** `atMost` bounds the number of entries: it sizes the filter. */
+	/** `atMost` bounds the number of entries: it sizes the filter and the fence table. */
 	constructor(segment: string, atMost: number, sink: SegmentSink) {
 		this.#segment = segment;
 		this.#sink = sink;
 		this.#filter = emptyFilter(atMost);
+		this.#fences = Buffer.alloc(Math.ceil(atMost / ENTRIES_PER_PAGE) * FENCE_BYTES);
 	}
 
 	/** Takes the entry at `offset`, its pack column set to `pack`; returns a promise only when a buffer is full. */
@@ -43,7 +46,7 @@ export class SegmentWriter {
 		const at = this.#inBuffer * PAGE_BYTES + this.#inPage * ENTRY_BYTES;
 		entries.copy(this.#buffer, at, offset, offset + ENTRY_BYTES);
 		this.#buffer.writeUInt32LE(pack, at + 32);
-		if (this.#inPage === 0) this.#fences.push(Buffer.from(entries.subarray(offset, offset + 8)));
+		if (this.#inPage === 0) entries.copy(this.#fences, this.#pages * FENCE_BYTES, offset, offset + FENCE_BYTES);
 		addToFilter(this.#filter, entries, offset);
 		if (entries[offset + 47] === 1) this.#rawBytes += entries.readUInt32LE(offset + 44) & 0xffffff;
 		this.#recordBytes += entries.readUInt32LE(offset + 40);
@@ -75,7 +78,7 @@ export class SegmentWriter {
 	async finish(packs: PackRow[]): Promise<void> {
 		if (this.#inPage > 0) this.#endPage();
 		await this.#flush();
-		const fences = Buffer.concat(this.#fences);
+		const fences = this.#fences.subarray(0, this.#pages * FENCE_BYTES);
 		const rows = encodePackRows(packs);
 		const trailer = encodeSegmentTrailer(this.#segment, {
 			entries: this.#entries,
@@ -88,7 +91,10 @@ export class SegmentWriter {
 			filterChecksum: xxh3(this.#filter),
 			packsChecksum: xxh3(rows),
 		});
-		await this.#sink(Buffer.concat([fences, this.#filter, rows, trailer]));
+		// One after the other: together they would be in memory twice.
+		if (fences.length > 0) await this.#sink(fences);
+		await this.#sink(this.#filter);
+		await this.#sink(Buffer.concat([rows, trailer]));
 	}
 }
 
