@@ -1,9 +1,11 @@
 /** Hosts, plans and runs from the command line: noted, written into the repository, and back on an empty machine. */
+import { execFile } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import t from "tap";
 import { writeDisk } from "./content.js";
-import { Workspace } from "./workspace.js";
+import { MAIN, Workspace } from "./workspace.js";
 
 const MIB = 2 ** 20;
 const HOSTS = "# ours\nhosts:\n  lab:\n    type: qemu\n    uri: qemu:///srv/vms\n";
@@ -48,6 +50,16 @@ t.test("an encrypted repository and its key bring everything back", async (t) =>
 	t.equal(readFileSync(join(work.state, "config/plans/nightly.yaml"), "utf8"), "vms: [web1]\n");
 	const again = await work.cli(["rebuild", "--settings", ...key]);
 	t.match([again.code, again.stdout], [0, /: 1 host, 1 plan, 2 runs/]);
+
+	rmSync(join(work.repository, "springback.json"));
+	rmSync(join(work.repository, "config"), { recursive: true });
+	// A pipe can be read once only.
+	const piped = await promisify(execFile)(
+		"bash",
+		["-c", `exec "$0" "$@" --key-file <(cat "${work.path("key")}")`, process.execPath, MAIN, "rebuild", "--settings"],
+		{ env: work.env() },
+	).catch((error) => error);
+	t.match(piped, { code: 4, stderr: /springback\.json was restored from packs/, stdout: /: 1 host, 1 plan, 2 runs/ });
 });
 
 t.test("two servers, one repository: whose settings must be said", async (t) => {
