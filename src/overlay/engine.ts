@@ -57,6 +57,7 @@ export class Engine {
 	/** the log again: what checkpoints sync */
 	readonly #checkpointFd: number;
 	readonly #lanes: { log: Lane; background: Lane; space: Lane; read: Lane };
+	readonly #memory: OverlayMemory;
 	readonly #cache: DataCache;
 
 	constructor(options: EngineOptions) {
@@ -65,6 +66,7 @@ export class Engine {
 		this.directory = directory;
 		this.uuid = session.uuid;
 		const { cacheBytes = OWN_CACHE, memory = new OverlayMemory(cacheBytes, cacheBytes) } = options;
+		this.#memory = memory;
 		this.#cache = new DataCache(memory.content);
 		const flags = constants.O_RDWR | constants.O_CREAT;
 		this.#lanes = {
@@ -124,7 +126,8 @@ export class Engine {
 				this.compaction.entered(segment);
 			},
 		});
-		this.reader = new ContentReader(this.logFd, this.#lanes.read, this.store, cache, this.log);
+		const { buffers } = this.#memory;
+		this.reader = new ContentReader(this.logFd, this.#lanes.read, this.store, cache, this.log, buffers);
 		const { root, number, maps } = checkpoint;
 		this.checkpointer = new Checkpointer(
 			this.uuid,

@@ -5,6 +5,7 @@
 import { PagePool } from "./data-cache.js";
 import { PAGE } from "./geometry.js";
 import { PageMemory } from "./page.js";
+import { PageBuffers } from "./page-buffers.js";
 
 /** A session's index pages in memory. */
 export interface IndexPages {
@@ -17,6 +18,8 @@ const SMALLEST = 16;
 
 export class OverlayMemory {
 	readonly content: PagePool;
+	/** of log pages that are being read */
+	readonly buffers = new PageBuffers();
 	/** index pages in all */
 	readonly #indexPages: number;
 	readonly #stores = new Set<IndexPages>();

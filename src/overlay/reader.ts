@@ -34,14 +34,13 @@ export interface View {
 export const BASE = -2;
 
 export class ContentReader {
-	readonly #buffers = new PageBuffers();
-
 	constructor(
 		readonly fd: number,
 		readonly lane: Lane,
 		readonly store: PageStore,
 		readonly cache: DataCache,
 		readonly log: Log,
+		readonly buffers = new PageBuffers(),
 	) {}
 
 	/** Runs that cover [start, end) without gaps, or the index page to load first. */
@@ -130,14 +129,14 @@ export class ContentReader {
 				if ((await this.lane.pread(this.fd, part, position)) < part.length) throw new RangeError("log cut short");
 				return;
 			}
-			const pages = this.#buffers.take(length);
+			const pages = this.buffers.take(length);
 			try {
 				const got = await this.lane.pread(this.fd, pages, from);
 				if (got < position - from + part.length) throw new RangeError("log cut short");
 				pages.copy(part, 0, position - from, position - from + part.length);
 				if (got === length) this.cache.keep(from, [pages]);
 			} finally {
-				this.#buffers.give(pages);
+				this.buffers.give(pages);
 			}
 		} catch (error) {
 			const why = (error as SystemError).code ?? (error as Error).message;
