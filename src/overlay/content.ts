@@ -38,7 +38,6 @@ const submission = (
 		payload: zeros ? 0 : payloadOf(data.length),
 		stable,
 		privileged: false,
-		paced: !zeros,
 		apply: (tx) => {
 			const node = nodeOf(state, id);
 			if (node.kind === "directory") throw new OverlayError("EISDIR", `inode ${id} is a directory`);
