@@ -30,6 +30,8 @@ export class Compaction {
 	#credit = 0;
 	/** clients may have to wait for room */
 	#pacing = false;
+	/** something stayed behind because its index page was out of memory when its batch was made */
+	#unlocated = false;
 	/** the segment that is being emptied */
 	#victim: number | undefined;
 	stopping = false;
@@ -74,7 +76,7 @@ export class Compaction {
 			});
 	}
 
-	/** Bytes of content that clients may write now. Without a limit the log would outgrow what lives in it many times. */
+	/** Bytes that clients may write now. Without a limit the log would outgrow what lives in it many times. */
 	get allowance(): number {
 		return this.#pacing && this.#beyond(BEHIND) ? this.#credit + this.#ahead : Number.POSITIVE_INFINITY;
 	}
@@ -158,11 +160,13 @@ export class Compaction {
 			this.log.resume();
 			return false;
 		}
+		this.#unlocated = false;
 		let writing: Promise<void> | undefined;
 		for (const move of moves) {
 			// The next stretch is read while the log takes the last.
 			const pieces = await salvage.pieces(move);
 			await writing;
+			await salvage.locate(pieces);
 			if (this.stopping || this.log.failure || this.#victim !== segment) return false;
 			writing = pieces.length > 0 ? this.#move(segment, pieces) : undefined;
 			// Whoever awaits it next is told; meanwhile a failure is nobody's surprise.
@@ -170,8 +174,8 @@ export class Compaction {
 			this.#earn(move.meta + move.payload, again);
 		}
 		await writing;
-		// If something stayed behind, it is tried again only when its live bytes have changed.
-		this.#left.set(segment, live);
+		// If something of it was written meanwhile, it is tried again only when its live bytes have changed.
+		if (!this.#unlocated) this.#left.set(segment, live);
 		return true;
 	}
 
@@ -206,7 +210,11 @@ export class Compaction {
 		const view = this.viewOf(op.id);
 		if (!view) return;
 		const now = this.salvage.reader.resolve(view, run.start, run.end);
-		if (!Array.isArray(now) || now.length !== 1 || now[0].position !== run.position) return;
+		if (!Array.isArray(now)) {
+			this.#unlocated = true;
+			return;
+		}
+		if (now.length !== 1 || now[0].position !== run.position) return;
 		tx.content(op, data);
 	}
 }

@@ -43,7 +43,6 @@ const submission = (
 		payload: data ? payloadOf(length) : 0,
 		stable,
 		privileged: false,
-		paced: data !== undefined,
 		apply: (tx) => {
 			const node = nodeOf(state, id);
 			if (node.kind === "directory") throw new OverlayError("EISDIR", `inode ${id} is a directory`);

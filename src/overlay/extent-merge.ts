@@ -7,9 +7,11 @@ import type { InodeId } from "./contract.js";
 import type { Change } from "./merge.js";
 import type { PageStore } from "./page-store.js";
 import { clip, HOLE, type Run } from "./runs.js";
-import { keyOf, loadExtents, type Root, TYPE } from "./tree.js";
+import { keyOf, loadExtents, prefetchExtent, type Root, TYPE } from "./tree.js";
 
 const PORTION = 128;
+/** Runs ahead of the one in hand whose pages are being read. */
+const AHEAD = 32;
 
 /** `sign` 1: these log bytes are now referred to by the tree; −1: no longer. */
 export type Account = (position: number, length: number, sign: 1 | -1) => void;
@@ -29,7 +31,9 @@ export async function* mergeExtents(
 	const gone = (run: Run): void => {
 		if (run.position > 0) account(run.position, run.end - run.start, -1);
 	};
-	for (const run of runs) {
+	for (const [index, run] of runs.entries()) {
+		// What is missing then, or damaged, is found out when its turn comes.
+		if (index + AHEAD < runs.length) prefetchExtent(store, root, id, runs[index + AHEAD].start);
 		let from = run.start;
 		if (tail && tail.end <= run.start) {
 			put(tail);

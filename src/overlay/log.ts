@@ -23,9 +23,7 @@ export interface Submission<T> {
 	stable: boolean;
 	/** may use the reserve: it frees space, or must not fail for want of it */
 	privileged: boolean;
-	/** content of a client: waits while there is no allowance for it, and whatever came later with it */
-	paced?: boolean;
-	/** makes room: goes before those who wait for an allowance */
+	/** makes room: others wait while there is no allowance for them, this one goes before them */
 	first?: boolean;
 	/** Validates (throwing OverlayError before anything was logged), then logs and applies. */
 	apply(tx: Transaction): T;
@@ -44,7 +42,7 @@ export interface LogEvents {
 	onPlanUsed(): Promise<void>;
 	/** too many changes wait for a checkpoint: resolves when there are fewer */
 	onCrowded(): Promise<void> | undefined;
-	/** bytes of paced content that may be written now */
+	/** bytes of log that may be written now, apart from what makes room */
 	allowance(): number;
 	/** so many were taken */
 	onSpent(bytes: number): void;
@@ -105,10 +103,10 @@ export class Log {
 	submit<T>(submission: Submission<T>): Promise<T> {
 		if (this.failure) return Promise.reject(this.failure);
 		return new Promise<T>((resolve, reject) => {
-			const { meta, payload, stable, privileged, paced, first } = submission;
+			const { meta, payload, stable, privileged, first } = submission;
 			const apply = (tx: Transaction) => submission.apply(tx);
 			this.#queue.push({
-				...{ meta, payload, stable, privileged, paced, first, apply },
+				...{ meta, payload, stable, privileged, first, apply },
 				...{ resolve: resolve as (v: unknown) => void, reject },
 			});
 			this.#wake();
@@ -180,19 +178,21 @@ export class Log {
 		this.#pumping = false;
 	}
 
-	/** What fits a batch, in the order of the queue. From content without an allowance on, only what makes room goes. */
+	/** What fits a batch, in the order of the queue; when the allowance is used up, only what makes room. */
 	#gather(): Waiting[] {
 		const payloadLimit = batchPayload(this.segments.bytes);
 		const allowance = this.events.allowance();
-		let spent = 0;
 		let meta = 0;
 		let payload = 0;
+		/** of those who need an allowance: in whole pages, as it will be written */
+		let spent = 0;
+		const own = { meta: 0, payload: 0 };
 		const batch: Waiting[] = [];
 		const held: Waiting[] = [];
 		let at = 0;
 		for (; at < this.#queue.length; at++) {
 			const waiting = this.#queue[at];
-			if (!waiting.first && (held.length > 0 || (waiting.paced && spent >= allowance))) {
+			if (!waiting.first && (held.length > 0 || spent >= allowance)) {
 				held.push(waiting);
 				continue;
 			}
@@ -202,7 +202,11 @@ export class Log {
 				if (meta > META_LIMIT || payload > payloadLimit || batch.length === BATCH_OPERATIONS) break;
 				if (BatchBuilder.sizeOf(meta, payload) > this.segments.bytes) break;
 			}
-			if (waiting.paced) spent += waiting.meta + waiting.payload;
+			if (!waiting.first && waiting.meta > 0) {
+				own.meta += waiting.meta;
+				own.payload += waiting.payload;
+				spent = BatchBuilder.sizeOf(own.meta, own.payload);
+			}
 			batch.push(waiting);
 		}
 		this.#queue = held.length > 0 ? [...held, ...this.#queue.slice(at)] : this.#queue.slice(at);

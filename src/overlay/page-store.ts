@@ -15,7 +15,7 @@ export const PAGES_PER_MAP = PAGE * 8;
 const GROWTH = 256;
 const FLUSH_AT = 256;
 /** Pages whose memory is kept for others; more of it goes back. */
-const LEFT_MAX = 4096;
+const LEFT_MAX = 1024;
 
 export class PageStore implements IndexPages {
 	/** pages in the file, free ones included */

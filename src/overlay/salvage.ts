@@ -12,6 +12,8 @@ import type { Run } from "./runs.js";
 /** Pieces moved with one batch, and the longest stretch of a segment that they come from, bytes. */
 const MOVE_PIECES = 128;
 const MOVE_SPAN = 2 * 1024 * 1024;
+/** Operations that are looked up in the index at a time: their pages are mostly read from the disk. */
+const LOOKUPS = 64;
 /** Read at a time while looking for batches, bytes. */
 const WINDOW = 256 * 1024;
 
@@ -50,8 +52,10 @@ export class Salvage {
 	async moves(segment: number): Promise<Move[]> {
 		const found: Living[] = [];
 		for (const { at, ops, seed } of await this.#batches(segment)) {
-			for (const op of ops) {
-				for (const run of await this.#living(op, at + op.payload)) found.push({ op, run, seed });
+			for (let first = 0; first < ops.length; first += LOOKUPS) {
+				const some = ops.slice(first, first + LOOKUPS);
+				const runs = await Promise.all(some.map((op) => this.#living(op, at + op.payload)));
+				for (const [i, op] of some.entries()) for (const run of runs[i]) found.push({ op, run, seed });
 			}
 		}
 		// Content among the operations lies before content behind them, whatever their order.
@@ -128,17 +132,25 @@ export class Salvage {
 		return out;
 	}
 
+	/** Brings what tells where these are now into memory. */
+	async locate(pieces: Piece[]): Promise<void> {
+		await Promise.all(pieces.map(({ op, run }) => this.#resolve(op.id, run.start, run.end)));
+	}
+
 	/** Parts of an operation's content that are still read from its payload at `position`. */
 	async #living(op: Content, position: number): Promise<Run[]> {
+		const runs = await this.#resolve(op.id, op.offset, op.offset + op.length);
+		return runs.filter((run) => run.position === position + (run.start - op.offset));
+	}
+
+	/** Where [start, end) of a file is; nothing when the file is gone. */
+	async #resolve(id: number, start: number, end: number): Promise<Run[]> {
 		for (;;) {
-			const view = this.viewOf(op.id);
+			const view = this.viewOf(id);
 			if (!view) return [];
-			const runs = this.reader.resolve(view, op.offset, op.offset + op.length);
-			if (!Array.isArray(runs)) {
-				await this.reader.store.load(runs);
-				continue;
-			}
-			return runs.filter((run) => run.position === position + (run.start - op.offset));
+			const runs = this.reader.resolve(view, start, end);
+			if (Array.isArray(runs)) return runs;
+			await this.reader.store.load(runs);
 		}
 	}
 

@@ -102,6 +102,13 @@ export const loadExtents = async (
 	}
 };
 
+/** Begins to read the next page that looking up `offset` would have to wait for. */
+export const prefetchExtent = (store: PageStore, root: Root, id: number, offset: number): void => {
+	if (root.levels === 0) return;
+	const missing = descend(store, root, keyOf(TYPE.extent, id), offset);
+	if (!isLeaf(missing)) store.load(missing).catch(() => undefined);
+};
+
 /** Walks all entries with A in [fromA, toA), loading pages on the spot: for open. */
 export function* scan(store: PageStore, root: Root, fromA: number, toA: number): Generator<Entry> {
 	if (root.levels === 0) return;

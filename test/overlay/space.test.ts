@@ -112,6 +112,37 @@ t.test("clients that write faster than compaction makes room wait for it", async
 	await tree.close();
 });
 
+t.test("compaction gets at everything, also when the index is much larger than its memory", async (t) => {
+	const l = lab(temporary(t, true), {
+		...{ segmentBytes: 256 * 1024, reserveBytes: 0, cacheBytes: 16 * 4096 },
+		bases: [{ base: new PatternBase(64 * MIB), size: 64 * MIB }],
+	});
+	const tree = await create(l);
+	const disk = diskOf(tree);
+	const chance = random(6);
+	const BLOCKS = 8192; // of 4 KiB: some 75 leaves
+	const versions = new Map<number, number>();
+	for (let i = 0; i < 40_000; i += 32) {
+		const writes = Array.from({ length: 32 }, (_, n) => {
+			const block = chance(BLOCKS);
+			versions.set(block, i + n);
+			return tree.write(disk, block * 4096, pattern(block, 4096, i + n), false);
+		});
+		await Promise.all(writes);
+	}
+	await settled(tree);
+	const { segments } = (tree as Session).engine;
+	const planned = new Set(segments.plan);
+	const nearlyEmpty = [...segments.live].filter(([segment, live]) => !planned.has(segment) && live < 16 * 4096);
+	t.same(nearlyEmpty, [], "no segment is kept for the little that was left behind in it");
+	const { diskBytes, liveBytes } = tree.usage();
+	t.ok(diskBytes < 1.5 * liveBytes + 64 * 256 * 1024 + 2 * MIB, `${(diskBytes / MIB).toFixed(1)} MiB on the disk`);
+	for (const [block, version] of [...versions].filter(([block]) => block % 16 === 0))
+		if (!(await readAll(tree, disk, block * 4096, 4096)).equals(pattern(block, 4096, version)))
+			t.fail(`block ${block}`);
+	await tree.close();
+});
+
 t.test("truncate and remove give space back", async (t) => {
 	const l = spacious(t);
 	const tree = await create(l);
