@@ -73,7 +73,15 @@ t.test("fio writes and verifies", async (t) => {
 		[tcp, ["--rw=randrw", "--bs=4k", "--iodepth=16", "--fsync=50"]],
 		[tcp, ["--rw=randtrim", "--bs=64k", "--iodepth=4", "--verify=0"]],
 	] as const) {
-		const args = ["--name=job", "--ioengine=nbd", `--uri=${uri}`, "--size=16m", "--verify=crc32c", "--verify_fatal=1"];
+		const args = [
+			"--name=job",
+			"--ioengine=nbd",
+			`--uri=${uri}`,
+			"--size=16m",
+			"--verify=crc32c",
+			"--verify_fatal=1",
+			"--verify_state_save=0",
+		];
 		const output = await must("fio", [...args, "--output-format=json", ...how]);
 		const [job] = JSON.parse(output.slice(output.indexOf("{"))).jobs;
 		t.equal(job.error, 0, how.join(" "));
