@@ -24,10 +24,10 @@ import { StatsCollector } from "./stats.js";
 import { VERSION } from "./version.js";
 
 /**
- * The heap is collected when it is 1.6 times what was in use, by default only at up to four times: the memory of this
+ * The heap is collected when it is twice what was in use, by default only at up to four times: the memory of this
  * process follows what it does. A V8 that does not know the flag says so and goes on.
  */
-setFlagsFromString("--heap-growing-percent=60");
+setFlagsFromString("--heap-growing-percent=100");
 
 const NOTE_INTERVAL_MS = 5_000;
 const PURGE_INTERVAL_MS = 3_600_000;

@@ -13,8 +13,6 @@ import { fileURLToPath } from "node:url";
 import { KEYS_FD, type MountdConfig, STARTED_FD } from "./config.js";
 import { serveKeys } from "./keys.js";
 
-/** Room for young objects: 24 MiB instead of 48. */
-const V8_OPTIONS = ["--max-semi-space-size=8"];
 /** Buffers go back to the kernel when they are freed; bytes. What the user has set counts. */
 const MALLOC = { MALLOC_ARENA_MAX: "2", MALLOC_MMAP_THRESHOLD_: "262144", MALLOC_TRIM_THRESHOLD_: "1048576" };
 const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
@@ -34,7 +32,7 @@ let delay = 0;
 function start(restart: boolean): void {
 	const started = Date.now();
 	const report = restart ? "ignore" : STARTED_FD;
-	child = spawn(process.execPath, [...V8_OPTIONS, MAIN, JSON.stringify({ ...config, restart })], {
+	child = spawn(process.execPath, [MAIN, JSON.stringify({ ...config, restart })], {
 		env: { ...MALLOC, ...process.env },
 		stdio: ["ignore", "inherit", "inherit", report, "pipe"],
 	});

@@ -10,12 +10,15 @@ import type { View } from "./reader.js";
 import type { Piece, Salvage } from "./salvage.js";
 import type { Transaction } from "./transaction.js";
 
-/** Compaction begins when the log uses so many times what lives, and so many segments more. */
-const RATIO = 1.35;
-const SLACK_SEGMENTS = 2;
-/** From here on clients write only as fast as room is made, and from the second on at half of that. */
-const BEHIND = 1.4;
-const FAR_BEHIND = 1.5;
+/** Compaction begins when the log uses so many times what lives, and so many segments more; gently at first, bytes/ms. */
+const RATIO = 1.5;
+const SLACK_SEGMENTS = 4;
+const GENTLY = 64 * 1024;
+/** From here on it goes as fast as it can, and clients write only as fast as room is made; then at half of that. */
+const BEHIND = 1.75;
+const FAR_BEHIND = 1.85;
+/** A pause shorter than this is put off, ms. */
+const PAUSE = 4;
 /** A segment whose living content would fill more than this again is left alone. */
 const DENSE = 0.8;
 /** What clients may write before the room for it is made, of a segment: while one is looked through, none is made. */
@@ -28,6 +31,8 @@ export class Compaction {
 	readonly #emptied = new Map<number, number>();
 	/** bytes of room made and not yet written by clients; below 0, they are ahead */
 	#credit = 0;
+	/** bytes moved since the last pause */
+	#moved = 0;
 	/** clients may have to wait for room */
 	#pacing = false;
 	/** something stayed behind because its index page was out of memory when its batch was made */
@@ -130,6 +135,15 @@ export class Compaction {
 		this.log.resume();
 	}
 
+	/** While there is time, clients come first. */
+	async #breathe(moved: number): Promise<void> {
+		this.#moved += moved;
+		const pause = this.#moved / GENTLY;
+		if (pause < PAUSE) return;
+		this.#moved = 0;
+		if (!this.#beyond(BEHIND)) await new Promise((resolve) => setTimeout(resolve, pause));
+	}
+
 	/** The segment with the least alive; not in the plan, and none that newer changes refer to. */
 	#choose(): number | undefined {
 		const { segments, state } = this.log;
@@ -160,6 +174,8 @@ export class Compaction {
 			this.log.resume();
 			return false;
 		}
+		// All of it was overwritten since the last checkpoint.
+		if (moves.length === 0) this.#earn(segments.bytes, segments.bytes / 2);
 		this.#unlocated = false;
 		let writing: Promise<void> | undefined;
 		for (const move of moves) {
@@ -172,6 +188,7 @@ export class Compaction {
 			// Whoever awaits it next is told; meanwhile a failure is nobody's surprise.
 			writing?.catch(() => undefined);
 			this.#earn(move.meta + move.payload, again);
+			await this.#breathe(move.meta + move.payload);
 		}
 		await writing;
 		// If something of it was written meanwhile, it is tried again only when its live bytes have changed.

@@ -22,8 +22,8 @@ export const BATCH_PAYLOAD = 1024 * 1024;
 /** Operations of one batch (pwritev takes 1024 parts). */
 export const BATCH_OPERATIONS = 256;
 /** Free segments that keep their blocks: so many, or this share of the used ones. */
-export const SPARE_SEGMENTS = 2;
-export const SPARE_SHARE = 0.08;
+export const SPARE_SEGMENTS = 4;
+export const SPARE_SHARE = 0.1;
 /** Newest duplicate-request records kept. */
 export const REQUESTS_KEPT = 4096;
 /** Bytes covered by one bit of a presence map, and bits per stored chunk. */
