@@ -6,7 +6,6 @@ import { BatchBuilder, metaOf, payloadOf } from "./batch.js";
 import type { Checkpointer } from "./checkpoint.js";
 import type { Log } from "./log.js";
 import { type Content, MOVE } from "./operations.js";
-import type { View } from "./reader.js";
 import type { Piece, Salvage } from "./salvage.js";
 import type { Transaction } from "./transaction.js";
 
@@ -23,6 +22,7 @@ const PAUSE = 4;
 const DENSE = 0.8;
 /** What clients may write before the room for it is made, of a segment: while one is looked through, none is made. */
 const AHEAD = 0.5;
+
 export class Compaction {
 	#running: Promise<void> | undefined;
 	/** segment → live bytes when it was found dense or unreadable */
@@ -45,7 +45,6 @@ export class Compaction {
 		readonly log: Log,
 		readonly salvage: Salvage,
 		readonly checkpointer: Checkpointer,
-		readonly viewOf: (id: number) => View | undefined,
 	) {}
 
 	/** The log writes a segment anew. */
@@ -77,7 +76,7 @@ export class Compaction {
 			.finally(() => {
 				this.#running = undefined;
 				this.#emptied.clear();
-				this.#pace(false);
+				this.#release();
 			});
 	}
 
@@ -114,24 +113,24 @@ export class Compaction {
 				if (await this.#empty(victim)) this.#emptied.set(victim, this.checkpointer.number + 2);
 				continue;
 			}
-			this.#pace(false);
+			this.#release();
 			if (this.#emptied.size === 0) return;
 			await this.checkpointer.full();
 			this.#emptied.clear();
 		}
 	}
 
-	#pace(on: boolean): void {
-		this.#pacing = on;
+	/** Nobody waits for room any more. */
+	#release(): void {
+		this.#pacing = false;
 		this.#credit = 0;
 		this.log.resume();
 	}
 
-	/** Of `moved` bytes from a segment in which `live` live, what that makes room for. */
-	#earn(moved: number, live: number): void {
+	/** So many bytes will be free once what was moved is on the disk. */
+	#earn(room: number): void {
 		const share = this.#beyond(FAR_BEHIND) ? 0.5 : 1;
-		const room = (share * moved * (this.log.segments.bytes - live)) / Math.max(live, 1);
-		this.#credit = Math.min(this.log.segments.bytes, this.#credit + room);
+		this.#credit = Math.min(this.log.segments.bytes, this.#credit + share * room);
 		this.log.resume();
 	}
 
@@ -175,7 +174,7 @@ export class Compaction {
 			return false;
 		}
 		// All of it was overwritten since the last checkpoint.
-		if (moves.length === 0) this.#earn(segments.bytes, segments.bytes / 2);
+		if (moves.length === 0) this.#earn(segments.bytes);
 		this.#unlocated = false;
 		let writing: Promise<void> | undefined;
 		for (const move of moves) {
@@ -187,8 +186,9 @@ export class Compaction {
 			writing = pieces.length > 0 ? this.#move(segment, pieces) : undefined;
 			// Whoever awaits it next is told; meanwhile a failure is nobody's surprise.
 			writing?.catch(() => undefined);
-			this.#earn(move.meta + move.payload, again);
-			await this.#breathe(move.meta + move.payload);
+			const moved = move.meta + move.payload;
+			this.#earn((moved * (segments.bytes - again)) / again);
+			await this.#breathe(moved);
 		}
 		await writing;
 		// If something of it was written meanwhile, it is tried again only when its live bytes have changed.
@@ -224,7 +224,7 @@ export class Compaction {
 
 	/** Moves a piece if nothing of it was written since; else the next round sees to the rest. */
 	#moveOne(tx: Transaction, { run, data }: Piece, op: Content): void {
-		const view = this.viewOf(op.id);
+		const view = this.salvage.viewOf(op.id);
 		if (!view) return;
 		const now = this.salvage.reader.resolve(view, run.start, run.end);
 		if (!Array.isArray(now)) {

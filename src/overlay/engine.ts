@@ -147,7 +147,7 @@ export class Engine {
 		};
 		const { secret } = this.#options.session;
 		const salvage = new Salvage(secret, this.logFd, this.#lanes.read, bytes, this.reader, viewOf);
-		this.compaction = new Compaction(this.log, salvage, this.checkpointer, viewOf);
+		this.compaction = new Compaction(this.log, salvage, this.checkpointer);
 	}
 
 	viewOfNode(node: Node): View {
