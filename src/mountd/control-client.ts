@@ -1,17 +1,16 @@
 /** The control socket's client side, used by commands. */
 import { createConnection, type Socket } from "node:net";
+import { onLines } from "./lines.js";
 import { ControlError, type ControlMethods, type Method } from "./protocol.js";
 
 export class ControlClient {
 	private readonly waiting = new Map<number, { resolve: (v: never) => void; reject: (e: Error) => void }>();
 	private next = 1;
-	private pending = "";
 	/** Resolves when the mount process is gone. */
 	readonly closed: Promise<void>;
 
 	private constructor(private readonly socket: Socket) {
-		socket.setEncoding("utf8");
-		socket.on("data", (text: string) => this.receive(text));
+		onLines(socket, (line) => this.receive(line));
 		socket.on("error", () => socket.destroy());
 		this.closed = new Promise((resolve) => {
 			socket.on("close", () => {
@@ -64,17 +63,11 @@ export class ControlClient {
 		this.socket.destroy();
 	}
 
-	private receive(text: string): void {
-		this.pending += text;
-		let end = this.pending.indexOf("\n");
-		while (end >= 0) {
-			const reply = JSON.parse(this.pending.slice(0, end));
-			this.pending = this.pending.slice(end + 1);
-			const waiter = this.waiting.get(reply.id);
-			this.waiting.delete(reply.id);
-			if (reply.error) waiter?.reject(new ControlError(reply.error.code, reply.error.message));
-			else waiter?.resolve(reply.result as never);
-			end = this.pending.indexOf("\n");
-		}
+	private receive(line: string): void {
+		const reply = JSON.parse(line);
+		const waiter = this.waiting.get(reply.id);
+		this.waiting.delete(reply.id);
+		if (reply.error) waiter?.reject(new ControlError(reply.error.code, reply.error.message));
+		else waiter?.resolve(reply.result as never);
 	}
 }

@@ -1,6 +1,7 @@
 /** The control socket's server side: owner-only UNIX socket, one JSON document per line. */
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { onLines } from "./lines.js";
 import { ControlError, type ControlMethods, type Method } from "./protocol.js";
 
 const LINE_MAX = 1 << 20;
@@ -49,19 +50,7 @@ export async function startControlServer(
 }
 
 function serve(socket: Socket, handlers: ControlHandlers, log: (line: string) => void): void {
-	let pending = "";
-	socket.setEncoding("utf8");
-	socket.on("data", (text: string) => {
-		pending += text;
-		let end = pending.indexOf("\n");
-		while (end >= 0) {
-			const line = pending.slice(0, end);
-			pending = pending.slice(end + 1);
-			void answer(socket, line, handlers, log);
-			end = pending.indexOf("\n");
-		}
-		if (pending.length > LINE_MAX) socket.destroy();
-	});
+	onLines(socket, (line) => void answer(socket, line, handlers, log), LINE_MAX);
 }
 
 async function answer(socket: Socket, line: string, handlers: ControlHandlers, log: (line: string) => void) {

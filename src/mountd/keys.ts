@@ -7,6 +7,7 @@
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { KEYS_FD } from "./config.js";
+import { onLines } from "./lines.js";
 
 /** Supervisor: hands a new mount process the keys, and remembers what that one is given. */
 export function serveKeys(socket: Duplex, keys: Map<string, string>): void {
@@ -61,17 +62,4 @@ function supervisorSocket(): Socket | undefined {
 	} catch {
 		return undefined;
 	}
-}
-
-function onLines(socket: Duplex, take: (line: string) => void): void {
-	let pending = "";
-	socket.setEncoding("utf8");
-	socket.on("data", (text: string) => {
-		pending += text;
-		for (let end = pending.indexOf("\n"); end >= 0; end = pending.indexOf("\n")) {
-			const line = pending.slice(0, end);
-			pending = pending.slice(end + 1);
-			take(line);
-		}
-	});
 }
