@@ -172,7 +172,8 @@ t.test("a file system that is really full", async (t) => {
 	try {
 		writeFileSync(join(mount, "hog"), Buffer.alloc(8 << 20));
 	} catch {}
-	await t.rejects(tree.write(big, 0, pattern(0, 4096, 1), true), { code: "ENOSPC" });
+	// Compaction may have made room since; what the file wants is more than there is.
+	t.ok((await fill()) < 3000, "full again");
 	await tree.change(big, { size: 200_000 });
 	model.resize(big, 200_000);
 	await tree.remove(tree.lookup(1, "vm")!, "vm.vmx");
