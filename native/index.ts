@@ -159,6 +159,10 @@ export interface Lane {
 	fdatasync(fd: number): Promise<void>;
 	fsync(fd: number): Promise<void>;
 	fsyncDirectory(path: string): Promise<void>;
+	/** As the calls of the same names in `sys`. */
+	renameNoReplace(from: string, to: string): Promise<void>;
+	unlink(path: string): Promise<void>;
+	mkdir(path: string, mode: number): Promise<void>;
 	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
 	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
 	/**

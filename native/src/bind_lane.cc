@@ -54,6 +54,9 @@ public:
 				InstanceMethod<&LaneObject::fdatasync>("fdatasync"),
 				InstanceMethod<&LaneObject::fsync>("fsync"),
 				InstanceMethod<&LaneObject::fsyncDirectory>("fsyncDirectory"),
+				InstanceMethod<&LaneObject::renameNoReplace>("renameNoReplace"),
+				InstanceMethod<&LaneObject::unlink>("unlink"),
+				InstanceMethod<&LaneObject::mkdir>("mkdir"),
 				InstanceMethod<&LaneObject::readRecords>("readRecords"),
 				InstanceMethod<&LaneObject::recordQueue>("recordQueue"),
 				InstanceMethod<&LaneObject::hashContent>("hashContent"),
@@ -154,6 +157,17 @@ private:
 
 	Napi::Value fsyncDirectory(const Info& info) {
 		return submit(info, std::make_unique<SyncJob>(args::path(info[0], "path")));
+	}
+
+	Napi::Value renameNoReplace(const Info& info) {
+		return submit(info, NameJob::renaming(args::path(info[0], "from"), args::path(info[1], "to")));
+	}
+
+	Napi::Value unlink(const Info& info) { return submit(info, NameJob::unlinking(args::path(info[0], "path"))); }
+
+	Napi::Value mkdir(const Info& info) {
+		const mode_t mode = static_cast<mode_t>(args::integer(info[1], "mode", kModeBits));
+		return submit(info, NameJob::making(args::path(info[0], "path"), mode));
 	}
 
 	Napi::Value readRecords(const Info& info) {

@@ -106,6 +106,20 @@ Failure SyncJob::run() {
 
 napi_value SyncJob::result(napi_env env) { return undefined(env); }
 
+Failure NameJob::run() {
+	switch (call) {
+	case Call::rename:
+		return sys::rename(path, to, false);
+	case Call::unlink:
+		return sys::unlink(path);
+	case Call::mkdir:
+		return sys::mkdir(path, mode);
+	}
+	return Failure{};
+}
+
+napi_value NameJob::result(napi_env env) { return undefined(env); }
+
 Failure FallocateJob::run() { return sys::fallocate(fd, mode, offset, length); }
 
 napi_value FallocateJob::result(napi_env env) { return undefined(env); }

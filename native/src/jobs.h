@@ -5,7 +5,9 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hash.h"
@@ -67,6 +69,31 @@ private:
 	const int fd = -1;
 	const bool dataOnly = false;
 	const std::string directory;
+};
+
+/** Renames without replacing, unlinks, or makes a directory. */
+class NameJob : public Job {
+public:
+	static std::unique_ptr<NameJob> renaming(std::string from, std::string to) {
+		return std::unique_ptr<NameJob>(new NameJob(Call::rename, std::move(from), std::move(to), 0));
+	}
+	static std::unique_ptr<NameJob> unlinking(std::string path) {
+		return std::unique_ptr<NameJob>(new NameJob(Call::unlink, std::move(path), {}, 0));
+	}
+	static std::unique_ptr<NameJob> making(std::string path, mode_t mode) {
+		return std::unique_ptr<NameJob>(new NameJob(Call::mkdir, std::move(path), {}, mode));
+	}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	enum class Call { rename, unlink, mkdir };
+	NameJob(Call call, std::string path, std::string to, mode_t mode)
+		: call(call), path(std::move(path)), to(std::move(to)), mode(mode) {}
+	const Call call;
+	const std::string path;
+	const std::string to;
+	const mode_t mode;
 };
 
 class FallocateJob : public Job {

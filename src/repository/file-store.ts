@@ -1,8 +1,9 @@
 /**
  * The `file` store: plain files under one directory (docs/format.md, 2). Every operation goes through the native
- * addon and with that through its fault layer; only listing uses node:fs.
+ * addon and with that through its fault layer; only listing uses node:fs. What may wait for the disk runs on lanes,
+ * so that a mount process that puts a hold goes on serving; only taking and dropping a lock is done on the spot.
  */
-import { constants, existsSync } from "node:fs";
+import { constants } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createLane, type Lane, type RecordRead, type RecordStatus, sys } from "../../native/index.js";
@@ -39,7 +40,8 @@ export class FileStore implements Store {
 	readonly #starter: RecordStarter;
 	#writeLane: Lane | undefined;
 	#syncLane: Lane | undefined;
-	#writer: { id: string; held: Held; files: number } | undefined;
+	#writer: Promise<{ id: string; held: Held }> | undefined;
+	#files = 0;
 
 	constructor(
 		readonly place: string,
@@ -69,20 +71,24 @@ export class FileStore implements Store {
 	}
 
 	/** A new name in tmp/; the first one takes this writer's lock. */
-	#temporary(): string {
+	async #temporary(): Promise<string> {
 		this.#writer ??= this.#becomeWriter();
-		this.#writer.files += 1;
-		return join(this.place, "tmp", `${this.#writer.id}-${this.#writer.files}`);
+		const number = ++this.#files;
+		const { id } = await this.#writer.catch((error) => {
+			this.#writer = undefined;
+			throw error;
+		});
+		return join(this.place, "tmp", `${id}-${number}`);
 	}
 
-	#becomeWriter(): { id: string; held: Held; files: number } {
+	async #becomeWriter(): Promise<{ id: string; held: Held }> {
 		for (let attempt = 0; attempt < 8; attempt++) {
 			const id = newId(this.#random);
-			const name = `locks/writer-${id}`;
-			const fd = sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666);
+			const path = join(this.place, `locks/writer-${id}`);
+			const fd = await this.#writing().open(path, O_RDWR | O_CREAT, 0o666);
 			const held = lockByte(fd, "exclusive", 0);
 			// Between creating and locking it a sweeper may have removed it; then nobody could see our lock.
-			if (held !== undefined && existsSync(join(this.place, name))) return { id, held, files: 0 };
+			if (held !== undefined && (await this.size(`locks/writer-${id}`)) !== undefined) return { id, held };
 			held?.release();
 		}
 		throw new Error(`${this.place}/locks: cannot take a writer lock`);
@@ -110,20 +116,20 @@ export class FileStore implements Store {
 			const target = join(this.place, name);
 			const folder = dirname(target);
 			try {
-				(upload as FileUpload).rename(target);
+				await (upload as FileUpload).rename(target);
 			} catch (error) {
 				if (codeOf(error) !== "ENOENT") throw error;
-				this.#makeFolder(folder, folders);
-				(upload as FileUpload).rename(target);
+				await this.#makeFolder(folder, folders);
+				await (upload as FileUpload).rename(target);
 			}
 			folders.add(folder);
 		}
 		for (const folder of folders) await this.#syncing().fsyncDirectory(folder);
 	}
 
-	#makeFolder(folder: string, changed: Set<string>): void {
+	async #makeFolder(folder: string, changed: Set<string>): Promise<void> {
 		try {
-			sys.mkdir(folder, 0o777);
+			await this.#syncing().mkdir(folder, 0o777);
 		} catch (error) {
 			if (codeOf(error) !== "EEXIST") throw error;
 		}
@@ -220,7 +226,7 @@ export class FileStore implements Store {
 	async remove(name: string): Promise<void> {
 		this.#descriptors.forget(name);
 		try {
-			sys.unlink(join(this.place, name));
+			await this.#syncing().unlink(join(this.place, name));
 		} catch (error) {
 			if (codeOf(error) === "ENOENT") return;
 			throw error;
@@ -250,21 +256,22 @@ export class FileStore implements Store {
 	}
 
 	async sweep(): Promise<void> {
+		const own = (await this.#writer?.catch(() => undefined))?.id;
 		const writers = new Map<string, string[]>();
 		for (const name of await this.list("tmp")) {
 			const id = name.split("-")[0];
-			if (id === this.#writer?.id) continue;
+			if (id === own) continue;
 			writers.set(id, [...(writers.get(id) ?? []), name]);
 		}
 		for (const name of await this.list("locks")) {
 			if (name.startsWith("backup-")) await this.#sweepLock(`locks/${name}`);
 			const id = name.startsWith("writer-") ? name.slice("writer-".length) : "";
-			if (id !== "" && id !== this.#writer?.id && !writers.has(id)) writers.set(id, []);
+			if (id !== "" && id !== own && !writers.has(id)) writers.set(id, []);
 		}
 		for (const [id, files] of writers) {
 			const held = await this.lock(`locks/writer-${id}`, 0, "exclusive");
 			if (held === undefined) continue;
-			for (const name of [...files.map((file) => `tmp/${file}`), `locks/writer-${id}`]) this.#unlinkQuietly(name);
+			for (const name of [...files.map((file) => `tmp/${file}`), `locks/writer-${id}`]) await this.#unlinkQuietly(name);
 			held.release();
 		}
 	}
@@ -273,13 +280,13 @@ export class FileStore implements Store {
 	async #sweepLock(name: string): Promise<void> {
 		const held = await this.lockExisting(name);
 		if (held === undefined) return;
-		this.#unlinkQuietly(name);
+		await this.#unlinkQuietly(name);
 		held.release();
 	}
 
-	#unlinkQuietly(name: string): void {
+	async #unlinkQuietly(name: string): Promise<void> {
 		try {
-			sys.unlink(join(this.place, name));
+			await this.#syncing().unlink(join(this.place, name));
 		} catch {
 			// Somebody else swept it, or it can wait for the next sweep.
 		}
@@ -290,28 +297,29 @@ export class FileStore implements Store {
 		const source = join(this.place, from);
 		const target = join(this.place, to);
 		const changed = new Set<string>();
-		this.#makeFolder(dirname(target), changed);
+		await this.#makeFolder(dirname(target), changed);
 		for (const folder of changed) await this.#syncing().fsyncDirectory(folder);
-		sys.renameNoReplace(source, target);
+		await this.#syncing().renameNoReplace(source, target);
 		// The new name first: a power loss may leave both names, but not none.
 		for (const name of [target, source]) await this.#syncing().fsyncDirectory(dirname(name));
 	}
 
 	async prepare(): Promise<void> {
 		const changed = new Set<string>();
-		for (const folder of FOLDERS) this.#makeFolder(join(this.place, folder), changed);
+		for (const folder of FOLDERS) await this.#makeFolder(join(this.place, folder), changed);
 		for (const name of [LOCK_REPOSITORY, LOCK_PINS])
-			sys.close(sys.open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
+			sys.close(await this.#writing().open(join(this.place, name), O_RDWR | O_CREAT, 0o666));
 		for (const folder of [...changed, join(this.place, "locks")]) await this.#syncing().fsyncDirectory(folder);
 	}
 
 	async close(): Promise<void> {
-		await Promise.all([this.#readLane.close(), this.#writeLane?.close(), this.#syncLane?.close()]);
+		const writer = await this.#writer?.catch(() => undefined);
+		this.#writer = undefined;
+		// What is still being written ends first: without its lock it would be swept.
+		await Promise.all([this.#readLane.close(), this.#writeLane?.close()]);
+		if (writer !== undefined) await this.#unlinkQuietly(`locks/writer-${writer.id}`);
+		await this.#syncLane?.close();
 		this.#descriptors.close();
-		if (this.#writer !== undefined) {
-			this.#unlinkQuietly(`locks/writer-${this.#writer.id}`);
-			this.#writer.held.release();
-			this.#writer = undefined;
-		}
+		writer?.held.release();
 	}
 }

@@ -1,4 +1,4 @@
-/** A file in `tmp/` on its way to its name: append, sync, rename. */
+/** A file in `tmp/` on its way to its name: append, sync, rename. Nothing here waits for the disk on the event loop. */
 import { constants } from "node:fs";
 import { type Lane, sys } from "../../native/index.js";
 import { codeOf } from "./errors.js";
@@ -7,19 +7,27 @@ import type { Upload } from "./store.js";
 const { O_WRONLY, O_CREAT, O_EXCL } = constants;
 
 export class FileUpload implements Upload {
-	readonly #path: string;
 	readonly #writing: Lane;
 	readonly #syncing: Lane;
 	readonly #inFlight = new Set<Promise<void>>();
-	#fd: number;
+	readonly #opened: Promise<void>;
+	#path = "";
+	#fd = -1;
 	#length = 0;
 	#named = false;
 
-	constructor(path: string, writing: Lane, syncing: Lane) {
-		this.#path = path;
+	/** Makes the file once its path is known; that it could not be made is told to `append` and `seal`. */
+	constructor(path: Promise<string>, writing: Lane, syncing: Lane) {
 		this.#writing = writing;
 		this.#syncing = syncing;
-		this.#fd = sys.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o666);
+		this.#opened = this.#open(path);
+		this.#opened.catch(() => {});
+	}
+
+	async #open(path: Promise<string>): Promise<void> {
+		const made = await path;
+		this.#fd = await this.#writing.open(made, O_WRONLY | O_CREAT | O_EXCL, 0o666);
+		this.#path = made;
 	}
 
 	get length(): number {
@@ -30,7 +38,7 @@ export class FileUpload implements Upload {
 		const position = this.#length;
 		for (const part of parts) this.#length += part.length;
 		const write = () => this.#writing.write(this.#fd, parts, position, false);
-		const written = ready === undefined ? write() : ready.then(write);
+		const written = this.#fd >= 0 && ready === undefined ? write() : Promise.all([this.#opened, ready]).then(write);
 		this.#inFlight.add(written);
 		const done = () => this.#inFlight.delete(written);
 		written.then(done, done);
@@ -38,24 +46,26 @@ export class FileUpload implements Upload {
 	}
 
 	async seal(): Promise<void> {
+		await this.#opened;
 		await Promise.all(this.#inFlight);
 		await this.#syncing.fsync(this.#fd);
 		this.#close();
 	}
 
 	/** Gives the file its name; EEXIST when taken, ENOENT when the folder is missing. Not yet durable. */
-	rename(target: string): void {
-		sys.renameNoReplace(this.#path, target);
+	async rename(target: string): Promise<void> {
+		await this.#syncing.renameNoReplace(this.#path, target);
 		this.#named = true;
 	}
 
 	async abandon(): Promise<void> {
 		if (this.#named) return;
-		await Promise.allSettled(this.#inFlight);
-		this.#close();
 		this.#named = true;
+		await Promise.allSettled([this.#opened, ...this.#inFlight]);
+		this.#close();
+		if (this.#path === "") return;
 		try {
-			sys.unlink(this.#path);
+			await this.#writing.unlink(this.#path);
 		} catch (error) {
 			// Best effort: what stays in tmp/ is swept by the next writer.
 			if (codeOf(error) === "") throw error;

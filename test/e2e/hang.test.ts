@@ -179,6 +179,35 @@ t.test("a publish that waits for the hung disk holds up no reads, and no request
 	t.equal((await within(publishing, "publish")).session, "another");
 });
 
+t.test("nor does a hold on a restore point, at whichever of its calls the disk hangs", async (t) => {
+	const world = await World.make(t);
+	const good = await world.open(t, "good");
+	const content = readFileSync(world.disk("good"));
+	const stages: { op: string; path: string; act: (session: string) => Promise<unknown> }[] = [
+		{ op: "open", path: "/tmp/" },
+		{ op: "pwrite", path: "/tmp/" },
+		{ op: "fsync", path: "/tmp/" },
+		{ op: "rename", path: "/tmp/" },
+		{ op: "fsyncDirectory", path: "/holds" },
+	].map((stage) => ({ ...stage, act: (session) => world.publish("bad", session) }));
+	stages.push({ op: "unlink", path: "/holds/", act: () => world.cli("bad", "finish", "s0") });
+	for (const [n, { op, path, act }] of stages.entries()) {
+		await setFaults(world.socket, [{ op, path: world.repository("bad") + path, delayMs: 3_600_000, count: -1 }]);
+		let done = false;
+		const acting = act(`s${n}`).then(() => {
+			done = true;
+		});
+		acting.catch(() => undefined);
+		for (let round = 0; round < 10 || (!done && round < 30); round++) {
+			await readAll(good, content, 8);
+			await sleep(50);
+		}
+		t.equal(done, false, `${op} of ${path} hangs`);
+		await world.heal();
+		await within(acting, `after ${op}`);
+	}
+});
+
 t.test(
 	"a mount process killed while the disk hangs serves the others again, and that session when it can",
 	async (t) => {

@@ -1,5 +1,5 @@
 /** Lanes: order, concurrency, closing. Life and death of processes is in lifetime.test.ts. */
-import { constants, readFileSync } from "node:fs";
+import { constants, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { createLane, faults, sys } from "../../native/index.js";
@@ -36,6 +36,22 @@ t.test("each job does what it says", async (t) => {
 	await t.rejects(lane.fsyncDirectory(path), { code: "ENOTDIR", errno: 20, syscall: "fsyncDirectory", path });
 	await t.rejects(lane.pread(1_000_000, target, 0), { code: "EBADF", syscall: "pread" });
 	await t.rejects(lane.write(1_000_000, [target], 0, false), { code: "EBADF", syscall: "pwrite" });
+});
+
+t.test("names", async (t) => {
+	const { path, dir } = scratchFile(t);
+	const lane = createLane("names", 1);
+	t.teardown(() => lane.close());
+	const folder = join(dir, "folder");
+	t.equal(await lane.mkdir(folder, 0o700), undefined);
+	await t.rejects(lane.mkdir(folder, 0o700), { code: "EEXIST", syscall: "mkdir", path: folder });
+	const [to, other] = [join(folder, "to"), join(folder, "other")];
+	t.equal(await lane.renameNoReplace(path, to), undefined);
+	writeFileSync(other, "x");
+	await t.rejects(lane.renameNoReplace(to, other), { code: "EEXIST", syscall: "rename", path: to });
+	t.equal(readFileSync(other, "latin1"), "x");
+	t.equal(await lane.unlink(to), undefined);
+	await t.rejects(lane.unlink(to), { code: "ENOENT", syscall: "unlink", path: to });
 });
 
 t.test("zeros past the page cache, and blocks", async (t) => {
