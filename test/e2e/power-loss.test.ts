@@ -35,6 +35,8 @@ const SALT = 7;
 const DISK = WRITERS * REGION;
 const DATA_MIB = 768;
 const [NFS_PORT, MOUNT_PORT] = [2049, 20048];
+/** MNT3ERR_NOENT */
+const NOENT = 2;
 /** of the guest, as QEMU's network gives it */
 const ADDRESS = "10.0.2.15";
 const MOUNT = `${PREPARE}mkdir -p /data
@@ -146,7 +148,14 @@ async function emptyDisk(path: string): Promise<void> {
 /** The root of the session and its disk. */
 async function enter(): Promise<{ client: NfsClient; root: Buffer; disk: Buffer }> {
 	const mount = await NfsClient.connect(MOUNT_PORT);
-	const root = await mount.root("/springback/s");
+	let reply = await mount.mount("/springback/s");
+	// After a restart a session is served as soon as its repository answers, which takes a slow guest a while.
+	for (let tries = 0; reply.status === NOENT && tries < 300; tries++) {
+		await sleep(200);
+		reply = await mount.mount("/springback/s");
+	}
+	if (reply.status !== 0) throw new Error(`mount: ${reply.status}`);
+	const root = reply.handle;
 	mount.close();
 	const client = await NfsClient.connect(NFS_PORT);
 	const { handle } = await client.lookup(root, "disk0-flat.vmdk");
