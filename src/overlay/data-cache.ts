@@ -7,6 +7,8 @@ import { PAGE } from "./geometry.js";
 
 /** Batches and reads longer than this would only sweep the cache. */
 export const CACHEABLE = 256 * 1024;
+/** A batch with a payload as long as this is not kept: who writes so much at a time reads so much at a time. */
+const LONG_PART = 64 * 1024;
 const SLAB_PAGES = 256;
 /** Pages a log may have: 64 TiB. Keys of the pool are session × this + page. */
 const LOG_PAGES = 2 ** 34;
@@ -135,7 +137,10 @@ export class DataCache {
 	/** Keeps a batch, or whole pages read: `parts` lie back to back from `position`, a multiple of PAGE. */
 	keep(position: number, parts: Uint8Array[]): void {
 		let length = 0;
-		for (const part of parts) length += part.length;
+		for (const part of parts) {
+			if (part.length >= LONG_PART && parts.length > 1) return;
+			length += part.length;
+		}
 		if (length > CACHEABLE) return;
 		let page = position / PAGE;
 		let room = 0;
