@@ -42,7 +42,7 @@ export class Compaction {
 	/** bytes moved since the last pause */
 	#moved = 0;
 	/** what clients write */
-	readonly #clients = new Rate();
+	readonly clients = new Rate();
 	/** clients may have to wait for room */
 	#pacing = false;
 	/** something stayed behind because its index page was out of memory when its batch was made */
@@ -101,7 +101,7 @@ export class Compaction {
 
 	/** Clients have written so much. */
 	spend(bytes: number): void {
-		this.#clients.add(bytes);
+		this.clients.add(bytes);
 		if (this.#pacing) this.#credit = Math.max(-this.#ahead, this.#credit - bytes);
 	}
 
@@ -116,7 +116,7 @@ export class Compaction {
 	/** Checkpoints, which make the room real, go on beside it: what is moved fills the log as writes do. */
 	async #run(): Promise<void> {
 		while (!this.stopping && !this.log.failure) {
-			if (this.#clients.current > BURST && this.#beyond(RATIO) && !this.#beyond(BEHIND)) {
+			if (this.clients.current > BURST && this.#beyond(RATIO) && !this.#beyond(BEHIND)) {
 				await new Promise((resolve) => setTimeout(resolve, BURST_LOOK));
 				continue;
 			}
