@@ -150,6 +150,11 @@ export interface Lane {
 	/** As `sys.open`: where the disk under `path` may hang, only this lane waits. Close with `sys.close`. */
 	open(path: string, flags: number, mode?: number): Promise<number>;
 	pread(fd: number, target: Uint8Array, position: number): Promise<number>;
+	/**
+	 * One job: reads into each target from its position, in order, and resolves to how many were filled: fewer than all
+	 * when the file ends before one of them is full.
+	 */
+	preadMany(fd: number, targets: Uint8Array[], positions: number[]): Promise<number>;
 	/** One job: pwritev of all parts, then fdatasync when `sync`. */
 	write(fd: number, parts: Uint8Array[], position: number, sync: boolean): Promise<void>;
 	/** Writes `length` zeros, at most 64 MiB; their memory is aligned, so `fd` may have been opened with O_DIRECT. */

@@ -48,6 +48,7 @@ public:
 				InstanceAccessor<&LaneObject::pending>("pending"),
 				InstanceMethod<&LaneObject::open>("open"),
 				InstanceMethod<&LaneObject::pread>("pread"),
+				InstanceMethod<&LaneObject::preadMany>("preadMany"),
 				InstanceMethod<&LaneObject::write>("write"),
 				InstanceMethod<&LaneObject::writeZeros>("writeZeros"),
 				InstanceMethod<&LaneObject::fallocate>("fallocate"),
@@ -101,6 +102,46 @@ private:
 		return submit(info, std::make_unique<OpenJob>(path, flags, mode));
 	}
 
+	/**
+	 * The memory of a list of buffers. `kept` is an array of our own: the caller's may change. Elements first, memory
+	 * after: a getter could detach a buffer that was looked at before.
+	 */
+	static void buffers(Napi::Env env, const Napi::Array& list, const char* what, Napi::Array& kept,
+		std::vector<iovec>& memory) {
+		const uint32_t count = list.Length();
+		kept = Napi::Array::New(env, count);
+		std::vector<Napi::Value> values;
+		values.reserve(count);
+		for (uint32_t i = 0; i < count; i++) {
+			values.push_back(list.Get(i));
+			kept.Set(i, values.back());
+		}
+		memory.reserve(count);
+		for (const Napi::Value& value : values) {
+			const args::Bytes bytes = args::bytes(value, what);
+			memory.push_back(iovec{bytes.data, bytes.size});
+		}
+	}
+
+	Napi::Value preadMany(const Info& info) {
+		const int fd = args::descriptor(info[0]);
+		const Napi::Array targets = args::array(info[1], "targets");
+		const Napi::Array places = args::array(info[2], "positions");
+		if (targets.Length() != places.Length()) {
+			args::throwRange(info.Env(), "targets and positions must be as many");
+		}
+		std::vector<uint64_t> positions;
+		positions.reserve(places.Length());
+		for (uint32_t i = 0; i < places.Length(); i++) {
+			positions.push_back(args::integer(places.Get(i), "each position"));
+		}
+		Napi::Array kept;
+		std::vector<iovec> memory;
+		buffers(info.Env(), targets, "each target", kept, memory);
+		if (memory.size() != positions.size()) args::throwRange(info.Env(), "targets and positions must be as many");
+		return submit(info, std::make_unique<PreadManyJob>(fd, std::move(memory), std::move(positions)), kept);
+	}
+
 	Napi::Value pread(const Info& info) {
 		const int fd = args::descriptor(info[0]);
 		const uint64_t position = args::integer(info[2], "position");
@@ -110,25 +151,11 @@ private:
 
 	Napi::Value write(const Info& info) {
 		const int fd = args::descriptor(info[0]);
-		const Napi::Array list = args::array(info[1], "parts");
+		Napi::Array kept;
+		std::vector<iovec> parts;
 		const uint64_t position = args::integer(info[2], "position");
 		const bool sync = args::boolean(info[3], "sync");
-		// Our own array: the caller's may change. Elements first, memory after: a getter could detach a buffer
-		// that was looked at before.
-		const uint32_t count = list.Length();
-		Napi::Array kept = Napi::Array::New(info.Env(), count);
-		std::vector<Napi::Value> values;
-		values.reserve(count);
-		for (uint32_t i = 0; i < count; i++) {
-			values.push_back(list.Get(i));
-			kept.Set(i, values.back());
-		}
-		std::vector<iovec> parts;
-		parts.reserve(count);
-		for (const Napi::Value& value : values) {
-			const args::Bytes bytes = args::bytes(value, "each part");
-			parts.push_back(iovec{bytes.data, bytes.size});
-		}
+		buffers(info.Env(), args::array(info[1], "parts"), "each part", kept, parts);
 		return submit(info, std::make_unique<WriteJob>(fd, std::move(parts), position, sync), kept);
 	}
 

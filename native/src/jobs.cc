@@ -91,6 +91,23 @@ napi_value PreadJob::result(napi_env env) {
 	return napi_create_double(env, static_cast<double>(got), &value) == napi_ok ? value : nullptr;
 }
 
+Failure PreadManyJob::run() {
+	for (; filled < targets.size(); filled++) {
+		const iovec& target = targets[filled];
+		size_t got;
+		const Failure failure =
+			sys::pread(fd, static_cast<uint8_t*>(target.iov_base), target.iov_len, positions[filled], got);
+		if (failure.failed()) return failure;
+		if (got < target.iov_len) break;
+	}
+	return Failure{};
+}
+
+napi_value PreadManyJob::result(napi_env env) {
+	napi_value value;
+	return napi_create_double(env, static_cast<double>(filled), &value) == napi_ok ? value : nullptr;
+}
+
 Failure WriteJob::run() {
 	Failure failure = sys::pwrite(fd, parts.data(), parts.size(), position);
 	if (!failure.failed() && sync) failure = sys::fdatasync(fd);

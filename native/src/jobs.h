@@ -44,6 +44,22 @@ private:
 	size_t got = 0;
 };
 
+/** Reads into several places, one after the other; stops at the first that the file is too short for. */
+class PreadManyJob : public Job {
+public:
+	PreadManyJob(int fd, std::vector<iovec> targets, std::vector<uint64_t> positions)
+		: fd(fd), targets(std::move(targets)), positions(std::move(positions)) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	const int fd;
+	const std::vector<iovec> targets;
+	const std::vector<uint64_t> positions;
+	/** targets that are filled */
+	size_t filled = 0;
+};
+
 class WriteJob : public Job {
 public:
 	WriteJob(int fd, std::vector<iovec> parts, uint64_t position, bool sync)

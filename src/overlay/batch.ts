@@ -45,6 +45,8 @@ export class BatchBuilder {
 	readonly #payloads: { at: number; data: Uint8Array }[] = [];
 	#end: number;
 	operations = 0;
+	/** content lies among the operations */
+	inline = false;
 
 	constructor(
 		readonly position: number,
@@ -68,6 +70,7 @@ export class BatchBuilder {
 	/** Adds content with its payload; returns the payload's position in the log. */
 	addContent(op: Content, data: Uint8Array): number {
 		if (data.length <= INLINE_MAX) {
+			this.inline = true;
 			op.payload = this.#writer.at + operationSize(op);
 			encodeOperation(this.#writer, op, data);
 		} else {

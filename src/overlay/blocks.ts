@@ -82,7 +82,8 @@ export class Blocks {
 			try {
 				sys.fallocate(this.#fd, PUNCH_KEEP_SIZE, from, this.bytes);
 			} catch (error) {
-				if (!unsupported(error)) throw error;
+				// Even giving back may need room for metadata; what stays is used when the segment is.
+				if (!unsupported(error) && !isNoSpace(error)) throw error;
 			}
 		}
 	}

@@ -6,16 +6,24 @@ import { BatchBuilder, metaOf, payloadOf } from "./batch.js";
 import type { Checkpointer } from "./checkpoint.js";
 import type { Log } from "./log.js";
 import { type Content, MOVE } from "./operations.js";
+import { Rate } from "./rate.js";
 import type { Piece, Salvage } from "./salvage.js";
 import type { Transaction } from "./transaction.js";
 
-/** Compaction begins when the log uses so many times what lives, and so many segments more; gently at first, bytes/ms. */
-const RATIO = 1.5;
-const SLACK_SEGMENTS = 4;
+/** Compaction begins when the log uses so many times what lives; gently at first, bytes/ms. */
+const RATIO = 1.3;
 const GENTLY = 64 * 1024;
 /** From here on it goes as fast as it can, and clients write only as fast as room is made; then at half of that. */
-const BEHIND = 1.75;
-const FAR_BEHIND = 1.85;
+const BEHIND = 1.45;
+const FAR_BEHIND = 1.55;
+/** While less than so many segments live, what is dead may be as much as if it were so many. */
+const LEAST_SEGMENTS = 28;
+/**
+ * Until it is behind, it waits while clients write faster than this, bytes/ms, and looks again after so many ms: much of
+ * what they overwrite would have been moved in vain, and a segment of which nothing lives any more costs nothing.
+ */
+const BURST = 32 * 1024;
+const BURST_LOOK = 20;
 /** A pause shorter than this is put off, ms. */
 const PAUSE = 4;
 /** A segment whose living content would fill more than this again is left alone. */
@@ -33,6 +41,8 @@ export class Compaction {
 	#credit = 0;
 	/** bytes moved since the last pause */
 	#moved = 0;
+	/** what clients write */
+	readonly clients = new Rate();
 	/** clients may have to wait for room */
 	#pacing = false;
 	/** something stayed behind because its index page was out of memory when its batch was made */
@@ -91,6 +101,7 @@ export class Compaction {
 
 	/** Clients have written so much. */
 	spend(bytes: number): void {
+		this.clients.add(bytes);
 		if (this.#pacing) this.#credit = Math.max(-this.#ahead, this.#credit - bytes);
 	}
 
@@ -99,12 +110,16 @@ export class Compaction {
 		const { segments, state } = this.log;
 		const used = (segments.used - segments.plan.length - this.#emptied.size) * segments.bytes;
 		const live = segments.liveTotal + state.delta.total + (state.frozen?.total ?? 0);
-		return used > ratio * live + SLACK_SEGMENTS * segments.bytes;
+		return used > live + (ratio - 1) * Math.max(live, LEAST_SEGMENTS * segments.bytes);
 	}
 
 	/** Checkpoints, which make the room real, go on beside it: what is moved fills the log as writes do. */
 	async #run(): Promise<void> {
 		while (!this.stopping && !this.log.failure) {
+			if (this.clients.current > BURST && this.#beyond(RATIO) && !this.#beyond(BEHIND)) {
+				await new Promise((resolve) => setTimeout(resolve, BURST_LOOK));
+				continue;
+			}
 			this.#victim = this.#beyond(RATIO) ? this.#choose() : undefined;
 			if (this.#victim !== undefined) {
 				this.#pacing = true;

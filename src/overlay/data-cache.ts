@@ -7,6 +7,8 @@ import { PAGE } from "./geometry.js";
 
 /** Batches and reads longer than this would only sweep the cache. */
 export const CACHEABLE = 256 * 1024;
+/** A batch with a write as long as this is not kept: who writes so much at a time reads so much at a time. */
+const LONG_PART = 64 * 1024;
 const SLAB_PAGES = 256;
 /** Pages a log may have: 64 TiB. Keys of the pool are session × this + page. */
 const LOG_PAGES = 2 ** 34;
@@ -132,7 +134,12 @@ export class DataCache {
 		this.#base = pool.session();
 	}
 
-	/** Keeps a batch, or whole pages read: `parts` lie back to back from `position`, a multiple of PAGE. */
+	/** Keeps the content of a batch. `parts` as for `keep`. */
+	written(position: number, parts: Uint8Array[]): void {
+		if (!parts.some((part) => part.length >= LONG_PART)) this.keep(position, parts);
+	}
+
+	/** Keeps whole pages: `parts` lie back to back from `position`, a multiple of PAGE. */
 	keep(position: number, parts: Uint8Array[]): void {
 		let length = 0;
 		for (const part of parts) length += part.length;

@@ -120,7 +120,7 @@ export class Engine {
 			onSpent: (spent) => this.compaction.spend(spent),
 			onRefused: () => this.#reclaim(),
 			onFailure: () => this.onFailure(),
-			onWritten: (position, parts) => cache.keep(position, parts),
+			onWritten: (position, parts) => cache.written(position, parts),
 			onSegment: (segment) => {
 				cache.forget(segment * bytes, (segment + 1) * bytes);
 				this.compaction.entered(segment);

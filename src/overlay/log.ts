@@ -49,7 +49,7 @@ export interface LogEvents {
 	/** somebody was told that there is no space: look for some */
 	onRefused(): void;
 	onFailure(): void;
-	/** a batch is in the log */
+	/** the content of a batch is in the log */
 	onWritten(position: number, parts: Uint8Array[]): void;
 	/** the log enters a segment anew: what was known of it is void */
 	onSegment(segment: number): void;
@@ -296,7 +296,10 @@ export class Log {
 		}
 		this.sequence++;
 		this.head = builder.end - this.active * this.segments.bytes;
-		this.events.onWritten(builder.position, parts);
+		// The operations themselves are read by nobody but recovery and compaction, from the disk.
+		const [meta] = parts;
+		if (builder.inline) this.events.onWritten(builder.position, parts);
+		else if (parts.length > 1) this.events.onWritten(builder.position + meta.length, parts.slice(1));
 	}
 
 	/**

@@ -33,6 +33,15 @@ export interface View {
 /** Where nothing of the overlay's own is: the base shows, or zeros. */
 export const BASE = -2;
 
+/** Parts that one job reads: more of them go to the lane's other threads as well. */
+const JOB_PARTS = 32;
+
+/** Bytes of the log that are not in memory. */
+interface Missing {
+	position: number;
+	part: Buffer;
+}
+
 export class ContentReader {
 	constructor(
 		readonly fd: number,
@@ -86,11 +95,20 @@ export class ContentReader {
 		const runs = this.resolve(view, offset, end);
 		if (!Array.isArray(runs)) return this.#later(view, offset, target, runs);
 		const waits: Promise<void>[] = [];
+		let missing: Missing[] = [];
 		for (const run of runs) {
 			const part = runs.length === 1 ? target : target.subarray(run.start - offset, run.end - offset);
-			const wait = this.#run(view, run, part);
-			if (wait) waits.push(wait);
+			if (run.position <= ZEROS) {
+				const wait = this.#below(view, run, part);
+				if (wait) waits.push(wait);
+			} else if (!this.#held(run.position, part)) {
+				missing.push({ position: run.position, part });
+				if (missing.length < JOB_PARTS) continue;
+				waits.push(this.#fetch(missing, target.length <= CACHEABLE));
+				missing = [];
+			}
 		}
+		if (missing.length > 0) waits.push(this.#fetch(missing, target.length <= CACHEABLE));
 		return waits.length > 0 ? allDone(waits) : undefined;
 	}
 
@@ -112,39 +130,55 @@ export class ContentReader {
 		}
 	}
 
-	#run(view: View, run: Run, part: Buffer): void | Promise<void> {
+	/** What is not in the log. */
+	#below(view: View, run: Run, part: Buffer): void | Promise<void> {
 		if (run.position === BASE) return readBase(view, run.start, part);
-		if (run.position === ZEROS) return void part.fill(0);
-		if (this.log.inFlight?.copy(run.position, part)) return undefined;
-		if (this.cache.read(run.position, part)) return undefined;
-		return this.#fetch(run.position, part);
+		return void part.fill(0);
 	}
 
-	async #fetch(position: number, part: Buffer): Promise<void> {
+	/** Fills `part` from memory, if it is there. */
+	#held(position: number, part: Buffer): boolean {
+		return this.log.inFlight?.copy(position, part) || this.cache.read(position, part);
+	}
+
+	/** Reads parts of the log with one job; with `keep`, the whole pages around them, which then stay in memory. */
+	async #fetch(missing: Missing[], keep: boolean): Promise<void> {
 		const leave = this.store.readers.enter();
 		try {
-			const from = Math.floor(position / PAGE) * PAGE;
-			const length = alignUp(position + part.length, PAGE) - from;
-			if (length > CACHEABLE) {
-				if ((await this.lane.pread(this.fd, part, position)) < part.length) throw new RangeError("log cut short");
-				return;
-			}
-			const pages = this.buffers.take(length);
-			try {
-				const got = await this.lane.pread(this.fd, pages, from);
-				if (got < position - from + part.length) throw new RangeError("log cut short");
-				pages.copy(part, 0, position - from, position - from + part.length);
-				if (got === length) this.cache.keep(from, [pages]);
-			} finally {
-				this.buffers.give(pages);
-			}
+			// At the end of a file the page around a part may not be whole.
+			const rest = keep ? missing.slice(await this.#fetchPages(missing)) : missing;
+			if (rest.length === 0) return;
+			const parts = rest.map(({ part }) => part);
+			const positions = rest.map(({ position }) => position);
+			const filled = await this.lane.preadMany(this.fd, parts, positions);
+			if (filled < rest.length) throw new RangeError("log cut short");
 		} catch (error) {
 			const why = (error as SystemError).code ?? (error as Error).message;
+			const { position } = missing[0];
 			throw new OverlayError("EIO", `${this.log.directory}/log: read of byte ${position} failed: ${why}`, {
 				cause: error,
 			});
 		} finally {
 			leave();
+		}
+	}
+
+	/** Returns how many parts, from the first on, are filled. */
+	async #fetchPages(missing: Missing[]): Promise<number> {
+		const places = missing.map(({ position }) => Math.floor(position / PAGE) * PAGE);
+		const pages = missing.map(({ position, part }, i) =>
+			this.buffers.take(alignUp(position + part.length, PAGE) - places[i]),
+		);
+		try {
+			const filled = await this.lane.preadMany(this.fd, pages, places);
+			for (let i = 0; i < filled; i++) {
+				const { position, part } = missing[i];
+				pages[i].copy(part, 0, position - places[i], position - places[i] + part.length);
+				this.cache.keep(places[i], [pages[i]]);
+			}
+			return filled;
+		} finally {
+			for (const page of pages) this.buffers.give(page);
 		}
 	}
 

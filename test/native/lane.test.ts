@@ -30,11 +30,18 @@ t.test("each job does what it says", async (t) => {
 	t.equal(await lane.pread(fd, target, 4), 4);
 	t.equal(target.toString("latin1"), "cdef\xff\xff\xff\xff\xff\xff");
 	t.equal(await lane.pread(fd, target, 100), 0);
+	const two = [Buffer.alloc(2), Buffer.alloc(3)];
+	t.equal(await lane.preadMany(fd, two, [6, 2]), 2);
+	t.same(two.map(String), ["ef", "abc"]);
+	t.equal(await lane.preadMany(fd, [Buffer.alloc(2), Buffer.alloc(3), two[0]], [0, 6, 2]), 1, "the second is too long");
+	t.equal(String(two[0]), "ef", "and so the third is not read");
+	t.equal(await lane.preadMany(fd, [], []), 0);
 	await lane.fdatasync(fd);
 	await lane.fsync(fd);
 	await lane.fsyncDirectory(dir);
 	await t.rejects(lane.fsyncDirectory(path), { code: "ENOTDIR", errno: 20, syscall: "fsyncDirectory", path });
 	await t.rejects(lane.pread(1_000_000, target, 0), { code: "EBADF", syscall: "pread" });
+	await t.rejects(lane.preadMany(1_000_000, [target], [0]), { code: "EBADF", syscall: "pread" });
 	await t.rejects(lane.write(1_000_000, [target], 0, false), { code: "EBADF", syscall: "pwrite" });
 });
 

@@ -105,3 +105,15 @@ t.test("a failed fill stops the session, want of space does not", async (t) => {
 	await blocks.prepare(2);
 	t.equal(blocks.starved, false);
 });
+
+t.test("a free segment whose parts cannot be given back keeps them, and is prepared as any other", async (t) => {
+	const { fd, blocks, failures } = scene(t);
+	sys.pwrite(fd, DATA.subarray(0, 4096), BYTES);
+	sys.ftruncate(fd, 2 * BYTES);
+	faults.set([{ op: "fallocate", path: "/log", error: "ENOSPC" }]);
+	blocks.examine(1);
+	t.notOk(blocks.has(1));
+	await blocks.prepare(1);
+	t.ok(blocks.has(1));
+	t.equal(failures.length, 0);
+});

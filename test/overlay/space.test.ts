@@ -112,6 +112,35 @@ t.test("clients that write faster than compaction makes room wait for it", async
 	await tree.close();
 });
 
+t.test("compaction waits for the end of a burst of writes, unless it is behind", async (t) => {
+	const l = spacious(t);
+	const tree = await create(l);
+	const { compaction, checkpointer, log, segments } = (tree as Session).engine;
+	const disk = diskOf(tree);
+	const dead = (): number => (segments.used - segments.plan.length) * segments.bytes - segments.liveTotal;
+	await Promise.all(Array.from({ length: 128 }, (_, n) => tree.write(disk, n * 65_536, pattern(n, 65_536, 1), false)));
+	await checkpointer.full();
+	const clock = { now: performance.now() + 1000 };
+	Object.assign(compaction.clients, { now: () => clock.now });
+	compaction.spend(8 * MIB);
+	clock.now += 60;
+	t.ok(compaction.clients.current > 128 * 1024, "a burst, until the clock goes on");
+	// Every other block of 3.5 MiB: with the operations themselves 3 MiB are dead, between 0.3 and 0.45 times what lives.
+	const blocks = Array.from({ length: 448 }, (_, n) => 2 * n);
+	await Promise.all(blocks.map((block) => tree.write(disk, block * 4096, pattern(block, 4096, 2), false)));
+	await checkpointer.full();
+	const before = log.sequence;
+	await new Promise((resolve) => setTimeout(resolve, 200));
+	t.ok(compaction.running, "there is something to do");
+	t.equal(log.sequence, before, "and nothing is moved");
+	const held = dead();
+	clock.now += 1000;
+	await settled(tree);
+	t.ok(log.sequence > before, "then it is");
+	t.ok(dead() < held, `${held} bytes are dead before, ${dead()} after`);
+	await tree.close();
+});
+
 t.test("compaction gets at everything, also when the index is much larger than its memory", async (t) => {
 	const l = lab(temporary(t, true), {
 		...{ segmentBytes: 256 * 1024, reserveBytes: 0, cacheBytes: 16 * 4096 },

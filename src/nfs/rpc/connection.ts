@@ -47,8 +47,9 @@ export const LIMITS: Limits = {
 	sweepInterval: 5000,
 };
 
-/** Requests between looks at the clock. */
+/** Requests, or bytes of their arguments and replies, between looks at the clock. */
 const LOOK_EVERY = 4;
+const LOOK_BYTES = 128 * 1024;
 
 export class Connection implements Sink {
 	readonly peer: Peer;
@@ -118,12 +119,20 @@ export class Connection implements Sink {
 		if (this.#closed || this.#closing) return;
 		const started = performance.now();
 		let handled = 0;
+		let bytes = 0;
 		this.#dispatcher.batch++;
 		try {
 			for (;;) {
-				if (this.#mustWait() || this.#turnIsOver(handled, started)) {
+				if (this.#mustWait()) {
 					this.#paused = true;
 					break;
+				}
+				if (bytes >= LOOK_BYTES || (handled > 0 && handled % LOOK_EVERY === 0)) {
+					bytes = 0;
+					if (this.#turnIsOver(started)) {
+						this.#paused = true;
+						break;
+					}
 				}
 				const record = this.#receive.next();
 				if (record === undefined) break;
@@ -134,6 +143,7 @@ export class Connection implements Sink {
 					this.destroy();
 					return;
 				}
+				bytes += this.#recordBytes + this.#dispatcher.expected;
 			}
 		} catch (error) {
 			// FramingError: the stream cannot be followed any further.
@@ -149,8 +159,8 @@ export class Connection implements Sink {
 	}
 
 	/** True when others have waited long enough for this connection's requests; the next turn goes on with them. */
-	#turnIsOver(handled: number, started: number): boolean {
-		if (handled === 0 || handled % LOOK_EVERY !== 0 || this.#service.stats.connections < 2) return false;
+	#turnIsOver(started: number): boolean {
+		if (this.#service.stats.connections < 2) return false;
 		if (performance.now() - started < this.#limits.turnTime) return false;
 		this.flushSoon();
 		return true;

@@ -9,6 +9,12 @@ import { LAST_FRAGMENT } from "./protocol.js";
 /** Reads into less room than this are not worth the system call. */
 const MIN_ROOM = 16 * 1024;
 const MAX_FRAGMENTS = 4096;
+/** Records from `LONG` up to a SMALL_SLAB get a slab that holds several: where it ends, a part of one has to move. */
+const LONG = SMALL_SLAB / 4;
+const LONG_SLAB = 4 * SMALL_SLAB;
+
+/** Bytes of a slab for records of this length. */
+const slabFor = (length: number): number => (length >= LONG && length <= SMALL_SLAB ? LONG_SLAB : length + MIN_ROOM);
 
 /** What the peer sent cannot be a record stream that we take. */
 export class FramingError extends Error {
@@ -109,28 +115,31 @@ export class ReceiveBuffer {
 		const slab = this.#slab;
 		const unparsed = this.#end - this.#start;
 		let wanted = unparsed + MIN_ROOM;
-		let large = false;
+		/** bytes of the unfinished record, when they are many */
+		let large = 0;
 		if (unparsed >= 4) {
 			const mark = slab.view.getUint32(this.#start);
 			const length = mark >= LAST_FRAGMENT ? mark - LAST_FRAGMENT : mark;
 			if (4 + length > wanted && length <= this.#maxRecord) {
 				wanted = 4 + length + MIN_ROOM;
-				large = true;
+				large = length;
 			}
 		}
 		if (unparsed === 0 && slab.holders === 1) {
-			if (this.#largest < SMALL_SLAB && slab.buffer.length > SMALL_SLAB) this.#replace(SMALL_SLAB);
+			if (slabFor(this.#largest) <= SMALL_SLAB && slab.buffer.length > SMALL_SLAB) this.#replace(SMALL_SLAB);
 			else {
 				this.#start = 0;
 				this.#end = 0;
 			}
 			this.#largest = 0;
 		} else if (slab.buffer.length - this.#start < wanted || slab.buffer.length - this.#end < MIN_ROOM) {
-			this.#replace(Math.max(wanted, this.#largest + MIN_ROOM));
+			this.#replace(Math.max(wanted, slabFor(this.#largest)));
 			this.#largest = 0;
 		}
-		// Not much beyond a large record, or most of the one after it would have to move.
-		return this.#slab.buffer.subarray(this.#end, large ? this.#start + wanted : undefined);
+		// Not much beyond a large record that has no room for another behind it, or most of that one would have to move.
+		const { buffer } = this.#slab;
+		const last = this.#start + wanted;
+		return buffer.subarray(this.#end, large > 0 && buffer.length - last < large ? last : undefined);
 	}
 
 	#replace(size: number): void {
