@@ -124,6 +124,16 @@ export interface RecordQueue {
 	submit(requests: Uint8Array, targets: Uint8Array[]): boolean;
 }
 
+/** The starts of files, in the order asked for. */
+export interface FilesRead {
+	/** back to back */
+	bytes: Buffer;
+	/** bytes of each; 0 for one that could not be read */
+	lengths: Int32Array;
+	/** "ENOENT", "EIO", … at the places of those that could not be read */
+	errors: (string | undefined)[];
+}
+
 export interface HashedBlocks {
 	/** 32 bytes per block: SHA-256 of the plain block, or HMAC-SHA-256 under a key; zeros where `zero` is 1 (not computed) */
 	identities: Buffer;
@@ -150,6 +160,8 @@ export interface Lane {
 	/** As `sys.open`: where the disk under `path` may hang, only this lane waits. Close with `sys.close`. */
 	open(path: string, flags: number, mode?: number): Promise<number>;
 	pread(fd: number, target: Uint8Array, position: number): Promise<number>;
+	/** One job: opens, reads and closes one file after the other; of each at most `limit` bytes (up to 1 MiB) from its start. */
+	readFiles(paths: string[], limit: number): Promise<FilesRead>;
 	/** One job: pwritev of all parts, then fdatasync when `sync`. */
 	write(fd: number, parts: Uint8Array[], position: number, sync: boolean): Promise<void>;
 	/** Writes `length` zeros, at most 64 MiB; their memory is aligned, so `fd` may have been opened with O_DIRECT. */

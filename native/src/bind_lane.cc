@@ -22,6 +22,8 @@ using Info = Napi::CallbackInfo;
 constexpr uint64_t kMaxThreads = 64;
 /** Most zeros of one job: nobody should wait longer for its end. */
 constexpr uint64_t kMaxZeros = uint64_t{64} << 20;
+/** Most bytes of each file of readFiles. */
+constexpr uint64_t kMaxFile = uint64_t{1} << 20;
 constexpr uint64_t kModeBits = 07777;
 /** Longest stored record that readRecords will try to read: a full header and incompressible data. */
 constexpr uint64_t kMaxRecord = record::roomFor(record::kMaxRawLength);
@@ -48,6 +50,7 @@ public:
 				InstanceAccessor<&LaneObject::pending>("pending"),
 				InstanceMethod<&LaneObject::open>("open"),
 				InstanceMethod<&LaneObject::pread>("pread"),
+				InstanceMethod<&LaneObject::readFiles>("readFiles"),
 				InstanceMethod<&LaneObject::write>("write"),
 				InstanceMethod<&LaneObject::writeZeros>("writeZeros"),
 				InstanceMethod<&LaneObject::fallocate>("fallocate"),
@@ -103,6 +106,16 @@ private:
 		const uint64_t position = args::integer(info[2], "position");
 		const args::Bytes target = args::bytes(info[1], "target");
 		return submit(info, std::make_unique<PreadJob>(fd, target.data, target.size, position), info[1]);
+	}
+
+	Napi::Value readFiles(const Info& info) {
+		const Napi::Array list = args::array(info[0], "paths");
+		const uint64_t limit = args::integer(info[1], "limit", kMaxFile);
+		std::vector<std::string> paths;
+		const uint32_t count = list.Length();
+		paths.reserve(count);
+		for (uint32_t i = 0; i < count; i++) paths.push_back(args::path(list.Get(i), "each path"));
+		return submit(info, std::make_unique<ReadFilesJob>(std::move(paths), limit));
 	}
 
 	Napi::Value write(const Info& info) {

@@ -29,7 +29,7 @@ import { causeOf, codeOf, storeError } from "./errors.js";
 import { putHold, readHolds, removeHold } from "./holds.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import { CODEC, LOCK_PINS, newId, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import { CODEC, isId, LOCK_PINS, newId, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
 import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
 import { PageStore } from "./page-store.js";
@@ -108,7 +108,16 @@ export class FileRepository implements Repository {
 	}
 
 	async resolve(spec: string): Promise<Point> {
-		return toPoint(resolvePoint(spec, await this.#listPoints()));
+		return toPoint((await this.#named(spec)) ?? resolvePoint(spec, await this.#listPoints()));
+	}
+
+	/** A point that is named by its whole id, as sessions do: found without reading all others. */
+	async #named(spec: string): Promise<StoredPoint | undefined> {
+		const at = spec.indexOf("@");
+		const id = spec.slice(at + 1);
+		if (at < 0 || !isId(id)) return undefined;
+		const stored = await this.#points.get(id);
+		return stored?.vm === spec.slice(0, at) ? stored : undefined;
 	}
 
 	async #listPoints(): Promise<StoredPoint[]> {
