@@ -51,7 +51,7 @@ export async function exportDisk(
 	const began = performance.now();
 	const { signal, progress } = options;
 	const { name, size } = findDisk(point, disk);
-	const image = await repository.openDisk(point, name);
+	const image = await repository.openDisk(point, name, { once: true });
 	try {
 		checkInterrupted(signal, "export");
 		const sink = isNbdUri(target)

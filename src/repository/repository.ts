@@ -14,6 +14,7 @@ import {
 	type ForgetOptions,
 	type ForgetReport,
 	type Hold,
+	type OpenDiskOptions,
 	type Point,
 	type Progress,
 	type PruneOptions,
@@ -38,6 +39,7 @@ import { PointStore, type StoredPoint, toPoint } from "./points.js";
 import { RecordReader } from "./record-reader.js";
 import { resolvePoint } from "./resolve.js";
 import type { Held, Store } from "./store.js";
+import { StreamImage } from "./stream-image.js";
 import { Turns } from "./turns.js";
 
 /** What looks after a repository, loaded when it is wanted: other commands start sooner without it. */
@@ -65,7 +67,7 @@ export class FileRepository implements Repository {
 	readonly #records: RecordReader;
 	readonly #pages: PageStore;
 	readonly #fetcher: BlockFetcher;
-	readonly #disks = new Set<DiskImage>();
+	readonly #disks = new Set<DiskImage | StreamImage>();
 	readonly #groups: BackupGroups;
 	readonly #turns = new Turns();
 
@@ -161,17 +163,19 @@ export class FileRepository implements Repository {
 		return content;
 	}
 
-	async openDisk(point: Point, disk: string): Promise<Image> {
+	async openDisk(point: Point, disk: string, { once = false }: OpenDiskOptions = {}): Promise<Image> {
 		const { map, release } = await this.#openMap(point, disk);
-		const image: DiskImage = new DiskImage({
+		const parts = {
 			map,
-			fetcher: this.#fetcher,
 			label: `${point.vm}@${point.id.slice(0, 12)} ${disk}`,
 			onClose: () => {
 				this.#disks.delete(image);
 				release();
 			},
-		});
+		};
+		const image: DiskImage | StreamImage = once
+			? new StreamImage({ ...parts, records: this.#records })
+			: new DiskImage({ ...parts, fetcher: this.#fetcher });
 		this.#disks.add(image);
 		return image;
 	}
