@@ -3,8 +3,8 @@
  * folder.
  */
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
-import { parseDocument } from "yaml";
 import { checkTag, checkVmName, parseCompression } from "../repository/index.js";
 import { reason, SourceError } from "./errors.js";
 import { parseSources, splitDiskName } from "./source-spec.js";
@@ -20,6 +20,9 @@ export interface ListedVm {
 	tags: string[];
 }
 
+/** Loaded when it is wanted: other backups start sooner. */
+const yaml = (): typeof import("yaml") => createRequire(import.meta.url)("yaml");
+
 const MEMBERS = ["disks", "config", "since", "changes", "compression", "tags"];
 
 /** Throws SourceError USAGE that names file, VM and member. */
@@ -34,7 +37,7 @@ export function readVmList(path: string): ListedVm[] {
 }
 
 export function parseVmList(text: string, path: string): ListedVm[] {
-	const document = parseDocument(text);
+	const document = yaml().parseDocument(text);
 	const [error] = document.errors;
 	if (error) throw new SourceError("USAGE", `${path}: ${error.message.split("\n")[0]}`);
 	const content: unknown = document.toJS({ mapAsMap: true });
