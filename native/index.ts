@@ -160,8 +160,6 @@ export interface Lane {
 	/** As `sys.open`: where the disk under `path` may hang, only this lane waits. Close with `sys.close`. */
 	open(path: string, flags: number, mode?: number): Promise<number>;
 	pread(fd: number, target: Uint8Array, position: number): Promise<number>;
-	/** One job: opens, reads and closes one file after the other; of each at most `limit` bytes (up to 1 MiB) from its start. */
-	readFiles(paths: string[], limit: number): Promise<FilesRead>;
 	/** One job: pwritev of all parts, then fdatasync when `sync`. */
 	write(fd: number, parts: Uint8Array[], position: number, sync: boolean): Promise<void>;
 	/** Writes `length` zeros, at most 64 MiB; their memory is aligned, so `fd` may have been opened with O_DIRECT. */
@@ -173,6 +171,8 @@ export interface Lane {
 	fsyncDirectory(path: string): Promise<void>;
 	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
 	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
+	/** One job: opens, reads and closes one file after the other; of each at most `limit` bytes (up to 1 MiB) from its start. */
+	readFiles(paths: string[], limit: number): Promise<FilesRead>;
 	/**
 	 * Makes a queue for such reads one by one. When some have ended, `done(count)` is called: the first `count` elements of
 	 * `outcomes` are ticket × 2, plus 1 where the target is filled; it may be called for several in a row.

@@ -50,7 +50,6 @@ public:
 				InstanceAccessor<&LaneObject::pending>("pending"),
 				InstanceMethod<&LaneObject::open>("open"),
 				InstanceMethod<&LaneObject::pread>("pread"),
-				InstanceMethod<&LaneObject::readFiles>("readFiles"),
 				InstanceMethod<&LaneObject::write>("write"),
 				InstanceMethod<&LaneObject::writeZeros>("writeZeros"),
 				InstanceMethod<&LaneObject::fallocate>("fallocate"),
@@ -59,6 +58,7 @@ public:
 				InstanceMethod<&LaneObject::fsyncDirectory>("fsyncDirectory"),
 				InstanceMethod<&LaneObject::readRecords>("readRecords"),
 				InstanceMethod<&LaneObject::recordQueue>("recordQueue"),
+				InstanceMethod<&LaneObject::readFiles>("readFiles"),
 				InstanceMethod<&LaneObject::hashContent>("hashContent"),
 				InstanceMethod<&LaneObject::hashBlocks>("hashBlocks"),
 				InstanceMethod<&LaneObject::encodeRecords>("encodeRecords"),
@@ -106,16 +106,6 @@ private:
 		const uint64_t position = args::integer(info[2], "position");
 		const args::Bytes target = args::bytes(info[1], "target");
 		return submit(info, std::make_unique<PreadJob>(fd, target.data, target.size, position), info[1]);
-	}
-
-	Napi::Value readFiles(const Info& info) {
-		const Napi::Array list = args::array(info[0], "paths");
-		const uint64_t limit = args::integer(info[1], "limit", kMaxFile);
-		std::vector<std::string> paths;
-		const uint32_t count = list.Length();
-		paths.reserve(count);
-		for (uint32_t i = 0; i < count; i++) paths.push_back(args::path(list.Get(i), "each path"));
-		return submit(info, std::make_unique<ReadFilesJob>(std::move(paths), limit));
 	}
 
 	Napi::Value write(const Info& info) {
@@ -208,6 +198,16 @@ private:
 		read.target = target.data + offset;
 		read.sealed = !field[kSeal].IsUndefined();
 		if (read.sealed) memcpy(read.seal, args::seal(field[kSeal]).data, sizeof(read.seal));
+	}
+
+	Napi::Value readFiles(const Info& info) {
+		const Napi::Array list = args::array(info[0], "paths");
+		const uint64_t limit = args::integer(info[1], "limit", kMaxFile);
+		std::vector<std::string> paths;
+		const uint32_t count = list.Length();
+		paths.reserve(count);
+		for (uint32_t i = 0; i < count; i++) paths.push_back(args::path(list.Get(i), "each path"));
+		return submit(info, std::make_unique<ReadFilesJob>(std::move(paths), limit));
 	}
 
 	Napi::Value hashContent(const Info& info) {

@@ -1,5 +1,5 @@
 /** Lanes: order, concurrency, closing. Life and death of processes is in lifetime.test.ts. */
-import { constants, readFileSync, writeFileSync } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { createLane, faults, sys } from "../../native/index.js";
@@ -36,24 +36,6 @@ t.test("each job does what it says", async (t) => {
 	await t.rejects(lane.fsyncDirectory(path), { code: "ENOTDIR", errno: 20, syscall: "fsyncDirectory", path });
 	await t.rejects(lane.pread(1_000_000, target, 0), { code: "EBADF", syscall: "pread" });
 	await t.rejects(lane.write(1_000_000, [target], 0, false), { code: "EBADF", syscall: "pwrite" });
-});
-
-t.test("many files at once", async (t) => {
-	const { path, dir } = scratchFile(t);
-	const lane = createLane("files", 1);
-	t.teardown(() => lane.close());
-	writeFileSync(path, "abcdefghij");
-	const other = join(dir, "other");
-	writeFileSync(other, "xyz");
-	const { bytes, lengths, errors } = await lane.readFiles([other, join(dir, "none"), path, path], 4);
-	t.equal(bytes.toString("latin1"), "xyzabcdabcd");
-	t.same([...lengths], [3, 0, 4, 4]);
-	t.same([...errors], [undefined, "ENOENT", undefined, undefined]);
-	faults.set([{ op: "pread", path: other, error: "EIO" }]);
-	t.same([...(await lane.readFiles([other, other], 16)).errors], ["EIO", undefined]);
-	t.same([...(await lane.readFiles([], 16)).lengths], []);
-	t.throws(() => lane.readFiles([path], 2 ** 21), RangeError);
-	t.throws(() => lane.readFiles([1 as unknown as string], 16), TypeError);
 });
 
 t.test("zeros past the page cache, and blocks", async (t) => {
