@@ -124,6 +124,16 @@ export interface RecordQueue {
 	submit(requests: Uint8Array, targets: Uint8Array[]): boolean;
 }
 
+/** The starts of files, in the order asked for. */
+export interface FilesRead {
+	/** back to back */
+	bytes: Buffer;
+	/** bytes of each; 0 for one that could not be read */
+	lengths: Int32Array;
+	/** "ENOENT", "EIO", … at the places of those that could not be read */
+	errors: (string | undefined)[];
+}
+
 export interface HashedBlocks {
 	/** 32 bytes per block: SHA-256 of the plain block, or HMAC-SHA-256 under a key; zeros where `zero` is 1 (not computed) */
 	identities: Buffer;
@@ -170,6 +180,8 @@ export interface Lane {
 	mkdir(path: string, mode: number): Promise<void>;
 	/** Reads, verifies (XXH3-64 then identity in the header) and decompresses each record into its target. */
 	readRecords(reads: RecordRead[]): Promise<RecordStatus[]>;
+	/** One job: opens, reads and closes one file after the other; of each at most `limit` bytes (up to 1 MiB) from its start. */
+	readFiles(paths: string[], limit: number): Promise<FilesRead>;
 	/**
 	 * Makes a queue for such reads one by one. When some have ended, `done(count)` is called: the first `count` elements of
 	 * `outcomes` are ticket × 2, plus 1 where the target is filled; it may be called for several in a row.

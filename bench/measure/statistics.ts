@@ -31,3 +31,13 @@ export function ratio(ours: readonly number[], theirs: readonly number[], better
 		medianOfPairs: median(Array.from({ length: pairs }, (_, i) => quotient(ours[i], theirs[i]))),
 	};
 }
+
+/** The straight line with the least squares of errors in y: its value at x = 0, and how it rises. */
+export function line(points: { x: number; y: number }[]): { at0: number; slope: number } {
+	const mean = (of: (point: { x: number; y: number }) => number) =>
+		points.reduce((sum, point) => sum + of(point), 0) / points.length;
+	const [x, y] = [mean((point) => point.x), mean((point) => point.y)];
+	const spread = mean((point) => (point.x - x) ** 2);
+	const slope = spread === 0 ? 0 : mean((point) => (point.x - x) * (point.y - y)) / spread;
+	return { at0: y - slope * x, slope };
+}

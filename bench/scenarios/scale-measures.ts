@@ -2,7 +2,11 @@
  * What is measured at one size of a repository. Everything through the command line or a published session, each command
  * a process of its own, whose memory is watched.
  */
+import { cpSync, linkSync, mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Opened } from "../data/open-point.js";
+import { freshDirectory, remove } from "../data/places.js";
 import type { MadePoint, SyntheticPlan } from "../data/synthetic-points.js";
 import { anonymousBytes, type Watched, watched } from "../measure/memory.js";
 import { median } from "../measure/statistics.js";
@@ -10,7 +14,11 @@ import { Springback } from "../peers/springback.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const GENERATOR = fileURLToPath(new URL("../data/synthetic-points.js", import.meta.url));
+const OPENER = fileURLToPath(new URL("../data/open-point.js", import.meta.url));
 const LISTS = 7;
+const OPENS = 5;
+/** Of the restore points, the share that stays when most are forgotten. */
+const KEPT = 0.1;
 const PUBLISHES = 5;
 
 /** Times in seconds, memory in bytes. */
@@ -35,6 +43,20 @@ export interface State {
 	check: number;
 	checkCpu: number;
 	checkMemory: number;
+	/** a process that opens the repository, the newest point and its disk, and reads one block; ms, and memory after a collection */
+	open: number[];
+	openMemory: number;
+	openLive: number;
+	/** where there are enough points: most of them are forgotten, in a copy */
+	end?: End;
+}
+
+/** What the end of nine points of ten costs. */
+export interface End extends PruneFigures {
+	removed: number;
+	/** seconds */
+	forget: number;
+	peak: number;
 }
 
 export class ScaleRepository {
@@ -80,7 +102,8 @@ export class ScaleRepository {
 		const listed = await this.#list();
 		const publish = await this.#publish();
 		const plan = await this.prune("--dry-run");
-		const check = await watched(this.command("check", "--json", "--quiet"));
+		const opened = await this.#open();
+		const check = await this.check();
 		const { faults } = JSON.parse(check.stdout) as { faults: unknown[] };
 		if (faults.length > 0)
 			throw new Error(`the generated repository has ${faults.length} faults: ${check.stdout.slice(0, 400)}`);
@@ -89,7 +112,35 @@ export class ScaleRepository {
 			...{ plan: plan.report.seconds, mark: plan.report.markSeconds, pages: plan.report.pages },
 			...{ liveRecords: plan.report.liveRecords, pruneMemory: plan.peak },
 			...{ check: check.seconds, checkMemory: check.peak },
+			...{ open: opened.map(({ repository, point, disk, read }) => repository + point + disk + read) },
+			openMemory: median(opened.map(({ memory }) => memory)),
+			openLive: median(opened.map(({ live }) => live)),
 		};
+	}
+
+	async #open(): Promise<Opened[]> {
+		const opened: Opened[] = [];
+		for (let turn = 0; turn < OPENS; turn++) {
+			const { stdout } = await watched([
+				...[process.execPath, "--expose-gc", OPENER, this.springback.repository, this.vm],
+			]);
+			opened.push(JSON.parse(stdout) as Opened);
+		}
+		return opened;
+	}
+
+	/** Forgets most points of a copy, which is made of links: files of a repository are never changed. */
+	async end(points: number): Promise<End> {
+		const copy = new ScaleRepository(freshDirectory("scale-end"), this.vm, this.most);
+		linkTree(this.springback.repository, copy.springback.repository);
+		const keep = Math.max(1, Math.round(points * KEPT));
+		const forgotten = await copy.forget("--keep-last", String(keep), "--force");
+		const { removed } = JSON.parse(forgotten.stdout) as { removed: number };
+		const { report, peak } = await copy.prune("--max-rewrite", "100%");
+		const { faults } = JSON.parse((await copy.check()).stdout) as { faults: unknown[] };
+		if (faults.length > 0) throw new Error(`after prune the repository has ${faults.length} faults`);
+		remove(copy.directory);
+		return { ...report, removed, forget: forgotten.seconds, peak };
 	}
 
 	async #list(): Promise<Pick<State, "points" | "list" | "listCpu">> {
@@ -136,6 +187,17 @@ export class ScaleRepository {
 	/** Fails when anything is wrong. */
 	check(): Promise<Watched> {
 		return watched(this.command("check", "--json", "--quiet"));
+	}
+}
+
+/** Locks are not linked: what holds one in the copy must not hold it in the original. */
+function linkTree(from: string, to: string): void {
+	mkdirSync(to, { recursive: true });
+	for (const entry of readdirSync(from, { withFileTypes: true })) {
+		const [source, target] = [join(from, entry.name), join(to, entry.name)];
+		if (entry.isDirectory() && entry.name === "locks") cpSync(source, target, { recursive: true });
+		else if (entry.isDirectory()) linkTree(source, target);
+		else linkSync(source, target);
 	}
 }
 

@@ -1,8 +1,9 @@
 /** The plots of the `scale` scenario. */
-import { BLOCK_SIZE } from "../data/synthetic-disk.js";
 import type { Line, Plot } from "../measure/plot.js";
 import { median } from "../measure/statistics.js";
 import type { Measured } from "./scale.js";
+import type { End } from "./scale-measures.js";
+import { MEMORIES, terabytes } from "./scale-memory.js";
 
 const MB = 1e6;
 const BLOCKS = "unique blocks of 64 KiB";
@@ -20,6 +21,7 @@ export function scalePlots(measured: Measured[]): Plot[] {
 	});
 	const points = (name: string, y: (one: Measured) => number) => line(name, byPoints, (one) => one.points, y);
 	const blocks = (name: string, y: (one: Measured) => number) => line(name, measured, (one) => one.blocks, y);
+	const ends = (name: string, y: (end: End) => number) => points(name, ({ end }) => (end ? y(end) : 0));
 	const goal = (name: string, of: Measured[], x: (one: Measured) => number, y: number): Line => ({
 		name,
 		points: [of[0], of.at(-1)!].map((one) => ({ x: x(one), y })),
@@ -41,10 +43,11 @@ export function scalePlots(measured: Measured[]): Plot[] {
 		},
 		{
 			name: "scale-open",
-			title: "Publishing, by size of the repository",
+			title: "Opening and publishing, by size of the repository",
 			x: BLOCKS,
 			y: "ms",
 			lines: [
+				blocks("open repository, point and disk, and read a block", ({ open }) => median(open)),
 				blocks("publish: control request to ready", ({ publish }) => 1000 * median(publish)),
 				blocks("publish again, repository open", ({ publishAgain }) => 1000 * median(publishAgain)),
 			],
@@ -87,19 +90,30 @@ export function scalePlots(measured: Measured[]): Plot[] {
 			],
 		},
 		{
+			name: "scale-forget",
+			title: "Nine points of ten are forgotten, then prune",
+			x: POINTS,
+			y: "s",
+			lines: [
+				ends("forget", ({ forget }) => forget),
+				ends("prune", ({ seconds }) => seconds),
+				ends("prune, per 10 million live records", ({ seconds, liveRecords }) => (seconds * 1e7) / liveRecords),
+			],
+		},
+		{
+			name: "scale-rewritten",
+			title: "Bytes that prune rewrites and frees, when nine points of ten are forgotten",
+			x: POINTS,
+			y: "MB",
+			lines: [ends("rewritten", ({ rewritten }) => rewritten / MB), ends("freed", ({ freed }) => freed / MB)],
+		},
+		{
 			name: "scale-memory",
 			title: "Resident anonymous memory",
 			x: "TB of unique data",
 			y: "MB",
 			lines: [
-				...(
-					[
-						["backup", (one) => one.backupMemory],
-						["mount process", (one) => one.mountMemory],
-						["prune --dry-run", (one) => one.pruneMemory],
-						["check", (one) => one.checkMemory],
-					] as [string, (one: Measured) => number][]
-				).map(([name, memory]) => line(name, measured, terabytes, (one) => memory(one) / MB)),
+				...MEMORIES.map(([name, memory]) => line(name, measured, terabytes, (one) => memory(one) / MB)),
 				{
 					name: "100 MB per TB",
 					points: measured.map(terabytes).flatMap((tb) => (tb < GUIDE_FROM_TB ? [] : [{ x: tb, y: 100 * tb }])),
@@ -115,5 +129,3 @@ const linear = (points: { x: number; y: number }[]): Line => {
 	const last = points.at(-1)!;
 	return { name: "linear growth", points: points.map(({ x }) => ({ x, y: (x * last.y) / last.x })), guide: true };
 };
-
-const terabytes = ({ blocks }: Measured): number => (blocks * BLOCK_SIZE) / 1e12;

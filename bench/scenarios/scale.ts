@@ -3,12 +3,13 @@
  * with `--long`, ten million blocks, and what each thing that a user does costs at every size on the way.
  */
 import { freshDirectory, requireSpace } from "../data/places.js";
-import { BLOCK_SIZE, DISK_SIZE } from "../data/synthetic-disk.js";
+import { DISK_SIZE } from "../data/synthetic-disk.js";
 import type { SyntheticPlan } from "../data/synthetic-points.js";
 import { Series } from "../measure/pairs.js";
 import { amount } from "../measure/report.js";
 import { median } from "../measure/statistics.js";
-import { ScaleRepository, type State } from "./scale-measures.js";
+import { type End, ScaleRepository, type State } from "./scale-measures.js";
+import { growth } from "./scale-memory.js";
 import { scalePlots } from "./scale-plots.js";
 import type { Outcome, Scenario, Settings } from "./scenario.js";
 
@@ -23,8 +24,6 @@ interface Size {
 	points: number[];
 	/** blocks that change from point to point; ten times as many in every hundredth */
 	changed: number;
-	/** restore points that stay at the end */
-	keep: number;
 	/** bytes of disk that it takes */
 	space: number;
 }
@@ -33,21 +32,18 @@ const LONG: Size = {
 	growth: [100_000, 320_000, 1_000_000, 2_500_000, 4_800_000],
 	points: [10, 32, 100, 316, 1000],
 	changed: 4800,
-	keep: 100,
 	space: 24 * 2 ** 30,
 };
 const USUAL: Size = {
 	growth: [50_000, 160_000, 500_000, 1_200_000],
 	points: [10, 32, 100, 316, 1000],
 	changed: 1200,
-	keep: 100,
 	space: 6 * 2 ** 30,
 };
 const QUICK: Size = {
 	growth: [20_000, 60_000],
 	points: [10, 100],
 	changed: 60,
-	keep: 10,
 	space: 2 ** 30,
 };
 
@@ -89,7 +85,10 @@ async function measure(settings: Settings): Promise<Outcome> {
 		const all = made.map((point) => point.seconds);
 		const state = await repository.state(blocks);
 		const usual = { increment: median(all), longest: Math.max(...all), changed: median(made.map(({ read }) => read)) };
-		measured.push({ ...state, ...usual, backupMemory: peak });
+		const end = points >= size.points[0] ? await repository.end(points) : undefined;
+		if (end)
+			say(`forget ${end.removed} of them ${end.forget.toFixed(1)} s, prune ${end.seconds.toFixed(1)} s (in a copy)`);
+		measured.push({ ...state, ...usual, backupMemory: peak, end });
 		say(
 			`list ${ms(median(state.list))}, publish ${ms(median(state.publish))}, prune --dry-run ${state.plan.toFixed(1)} s, check ${state.check.toFixed(1)} s`,
 		);
@@ -101,25 +100,16 @@ async function measure(settings: Settings): Promise<Outcome> {
 		}));
 		await to(steps);
 	}
-	const end = await forgetAndPrune(repository, size, say);
-	return outcome(measured, end, size);
+	return outcome(measured, size);
 }
+
+const perTenMillion = (end: End): number => (end.seconds * TEN_MILLION) / end.liveRecords;
 
 const ms = (seconds: number): string => `${(1000 * seconds).toFixed(0)} ms`;
 
-/** What the end of most restore points costs. */
-async function forgetAndPrune(repository: ScaleRepository, { keep }: Size, say: (line: string) => void) {
-	const forgotten = await repository.forget("--keep-last", String(keep), "--force");
-	const { removed } = JSON.parse(forgotten.stdout) as { removed: number };
-	say(`forget: ${removed} points in ${forgotten.seconds.toFixed(1)} s`);
-	const { report, peak } = await repository.prune("--max-rewrite", "100%");
-	say(`prune: ${report.seconds.toFixed(1)} s, ${amount(report.rewritten / MB)} MB rewritten`);
-	await repository.check();
-	return { removed, forget: forgotten.seconds, ...report, peak };
-}
-
-function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndPrune>>, size: Size): Outcome {
-	const sides = measured.map(({ blocks, points }) => `${amount(blocks / MB)} M, ${points}`);
+function outcome(measured: Measured[], size: Size): Outcome {
+	const sideOf = ({ blocks, points }: Measured) => `${amount(blocks / MB)} M, ${points}`;
+	const sides = measured.map(sideOf);
 	const row = (load: string, unit: string, value: (one: Measured) => number | number[]): Series => {
 		const series = new Series(load, unit, "lower");
 		measured.forEach((one, n) => {
@@ -128,10 +118,15 @@ function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndP
 		return series;
 	};
 	const last = measured.at(-1)!;
+	const end = last.end!;
 	// Caches and the heap are full before the disk has grown: from there on only the data counts.
-	const base = measured[size.growth.length - 1];
-	const perTb = (of: (one: Measured) => number) =>
-		(of(last) - of(base)) / MB / ((BLOCK_SIZE * (last.blocks - base.blocks)) / 1e12);
+	const grown = measured.slice(size.growth.length - 1);
+	const ends = measured.filter((one): one is Measured & { end: End } => one.end !== undefined);
+	const endRow = (load: string, unit: string, value: (end: End) => number): Series => {
+		const series = new Series(load, unit, "lower");
+		for (const one of ends) series.add(sideOf(one), value(one.end));
+		return series;
+	};
 	return {
 		conditions: [
 			`One VM with one disk of ${amount(DISK_SIZE / 1e12)} TB, of which up to ${amount(size.growth.at(-1)! / MB)} M blocks of 64 KiB hold data, in runs of 1 GiB. Restore points by \`--since\` and changes: first the disk grows, then ${size.changed} blocks change from point to point, in runs of 1 to 7 blocks anywhere in the data, ten times as many in every hundredth.`,
@@ -151,6 +146,7 @@ function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndP
 					),
 					row("publish", "ms", ({ publish }) => publish.map((one) => 1000 * one)),
 					row("publish again", "ms", ({ publishAgain }) => publishAgain.map((one) => 1000 * one)),
+					row("open repository, point and disk, and read a block", "ms", ({ open }) => open),
 					row("increment", "s", ({ increment }) => increment),
 					row("increment, the longest", "s", ({ longest }) => longest),
 					row("prune --dry-run: mark", "s", ({ mark }) => mark),
@@ -158,6 +154,19 @@ function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndP
 					row("prune --dry-run, processor time", "s", ({ planCpu }) => planCpu),
 					row("check", "s", ({ check }) => check),
 					row("check, processor time", "s", ({ checkCpu }) => checkCpu),
+				],
+			},
+			{
+				title: "Nine points of ten are forgotten, then prune",
+				sides: ends.map(sideOf),
+				rivals: false,
+				series: [
+					endRow("forget", "s", ({ forget }) => forget),
+					endRow("prune", "s", ({ seconds }) => seconds),
+					endRow("prune, per 10 million live records", "s", perTenMillion),
+					endRow("prune: bytes rewritten", "MB", ({ rewritten }) => rewritten / MB),
+					endRow("prune: bytes freed", "MB", ({ freed }) => freed / MB),
+					endRow("prune: memory", "MB", ({ peak }) => peak / MB),
 				],
 			},
 			{
@@ -175,6 +184,8 @@ function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndP
 				sides,
 				rivals: false,
 				series: [
+					row("open repository, after a collection", "MB", ({ openMemory }) => openMemory / MB),
+					row("open repository: objects and buffers", "MB", ({ openLive }) => openLive / MB),
 					row("backup", "MB", ({ backupMemory }) => backupMemory / MB),
 					row("mount process, one session", "MB", ({ mountMemory }) => mountMemory / MB),
 					row("prune --dry-run", "MB", ({ pruneMemory }) => pruneMemory / MB),
@@ -184,8 +195,8 @@ function outcome(measured: Measured[], end: Awaited<ReturnType<typeof forgetAndP
 		],
 		plots: scalePlots(measured),
 		remarks: [
-			`Forget: ${end.removed} points in ${end.forget.toFixed(1)} s. Prune after it: ${end.seconds.toFixed(1)} s, of which ${end.markSeconds.toFixed(1)} s marked ${end.liveRecords.toLocaleString("en-US")} live records through ${end.pages.toLocaleString("en-US")} map pages: ${((end.seconds * TEN_MILLION) / end.liveRecords).toFixed(0)} s per 10 million live blocks. ${amount(end.rewritten / MB)} MB rewritten, ${amount(end.freed / MB)} MB freed in ${end.deleted} packs, ${amount(end.peak / MB)} MB of memory. A check found no fault.`,
-			`Memory that grows with the data, MB per TB of unique data, between the fully grown disk with one point of it and the largest size (goal: at most 100): backup ${amount(perTb((one) => one.backupMemory))}, mount process ${amount(perTb((one) => one.mountMemory))}, prune ${amount(perTb((one) => one.pruneMemory))}, check ${amount(perTb((one) => one.checkMemory))}. The rest (caches of fixed size, the runtime) does not grow.`,
+			`Forget of ${end.removed} points at the largest size: ${end.forget.toFixed(1)} s. Prune after it: ${end.seconds.toFixed(1)} s, of which ${end.markSeconds.toFixed(1)} s marked ${end.liveRecords.toLocaleString("en-US")} live records through ${end.pages.toLocaleString("en-US")} map pages: ${perTenMillion(end).toFixed(0)} s per 10 million live blocks. ${amount(end.rewritten / MB)} MB rewritten, ${amount(end.freed / MB)} MB freed in ${end.deleted} packs, ${amount(end.peak / MB)} MB of memory. A check found no fault.`,
+			growth(grown),
 			`Goals at the largest size: points ${ms(median(last.list))} (under 200), publish ${ms(median(last.publish))} (under 100).`,
 		],
 	};

@@ -22,6 +22,8 @@ using Info = Napi::CallbackInfo;
 constexpr uint64_t kMaxThreads = 64;
 /** Most zeros of one job: nobody should wait longer for its end. */
 constexpr uint64_t kMaxZeros = uint64_t{64} << 20;
+/** Most bytes of each file of readFiles. */
+constexpr uint64_t kMaxFile = uint64_t{1} << 20;
 constexpr uint64_t kModeBits = 07777;
 /** Longest stored record that readRecords will try to read: a full header and incompressible data. */
 constexpr uint64_t kMaxRecord = record::roomFor(record::kMaxRawLength);
@@ -60,6 +62,7 @@ public:
 				InstanceMethod<&LaneObject::mkdir>("mkdir"),
 				InstanceMethod<&LaneObject::readRecords>("readRecords"),
 				InstanceMethod<&LaneObject::recordQueue>("recordQueue"),
+				InstanceMethod<&LaneObject::readFiles>("readFiles"),
 				InstanceMethod<&LaneObject::hashContent>("hashContent"),
 				InstanceMethod<&LaneObject::hashBlocks>("hashBlocks"),
 				InstanceMethod<&LaneObject::encodeRecords>("encodeRecords"),
@@ -236,6 +239,16 @@ private:
 		read.target = target.data + offset;
 		read.sealed = !field[kSeal].IsUndefined();
 		if (read.sealed) memcpy(read.seal, args::seal(field[kSeal]).data, sizeof(read.seal));
+	}
+
+	Napi::Value readFiles(const Info& info) {
+		const Napi::Array list = args::array(info[0], "paths");
+		const uint64_t limit = args::integer(info[1], "limit", kMaxFile);
+		std::vector<std::string> paths;
+		const uint32_t count = list.Length();
+		paths.reserve(count);
+		for (uint32_t i = 0; i < count; i++) paths.push_back(args::path(list.Get(i), "each path"));
+		return submit(info, std::make_unique<ReadFilesJob>(std::move(paths), limit));
 	}
 
 	Napi::Value hashContent(const Info& info) {

@@ -2,6 +2,7 @@
 #include "jobs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,6 +229,45 @@ napi_value ReadRecordsJob::result(napi_env env) {
 		if (napi_set_element(env, array, static_cast<uint32_t>(i), status) != napi_ok) return nullptr;
 	}
 	return array;
+}
+
+Failure ReadFilesJob::run() {
+	uint8_t* const space = scratch.atLeast(limit);
+	lengths.reserve(paths.size());
+	for (const std::string& path : paths) {
+		const int32_t length = readOne(path, space);
+		lengths.push_back(length);
+		if (length > 0) bytes.insert(bytes.end(), space, space + length);
+	}
+	scratch.trim();
+	return Failure{};
+}
+
+int32_t ReadFilesJob::readOne(const std::string& path, uint8_t* space) {
+	int fd;
+	if (const Failure failure = sys::open(path, O_RDONLY, 0, fd); failure.failed()) return -failure.error;
+	size_t got;
+	const Failure failure = sys::pread(fd, space, limit, 0, got);
+	sys::close(fd);
+	return failure.failed() ? -failure.error : static_cast<int32_t>(got);
+}
+
+napi_value ReadFilesJob::result(napi_env env) {
+	napi_value buffer;
+	napi_value errors;
+	if (napi_create_buffer_copy(env, bytes.size(), bytes.data(), nullptr, &buffer) != napi_ok) return nullptr;
+	if (napi_create_array_with_length(env, paths.size(), &errors) != napi_ok) return nullptr;
+	for (size_t i = 0; i < paths.size(); i++) {
+		if (lengths[i] >= 0) continue;
+		const std::string name = errorName(-lengths[i]);
+		napi_value code;
+		if (napi_create_string_utf8(env, name.data(), name.size(), &code) != napi_ok) return nullptr;
+		if (napi_set_element(env, errors, static_cast<uint32_t>(i), code) != napi_ok) return nullptr;
+		lengths[i] = 0;
+	}
+	napi_value object = pair(env, "bytes", buffer, "lengths", typedArray(env, napi_int32_array, lengths));
+	if (object == nullptr || napi_set_named_property(env, object, "errors", errors) != napi_ok) return nullptr;
+	return object;
 }
 
 Failure HashBlocksJob::run() {

@@ -174,6 +174,24 @@ private:
 	std::vector<Read> reads;
 };
 
+/** Small files, each opened, read from its start and closed. */
+class ReadFilesJob : public Job {
+public:
+	/** Of each file at most `limit` bytes. */
+	ReadFilesJob(std::vector<std::string> paths, size_t limit) : paths(std::move(paths)), limit(limit) {}
+	Failure run() override;
+	napi_value result(napi_env env) override;
+
+private:
+	int32_t readOne(const std::string& path, uint8_t* space);
+	const std::vector<std::string> paths;
+	const size_t limit;
+	/** what was read, back to back */
+	std::vector<uint8_t> bytes;
+	/** bytes read of each file, or its negative errno */
+	std::vector<int32_t> lengths;
+};
+
 class HashBlocksJob : public Job {
 public:
 	/** `key` empty: SHA-256; else HMAC-SHA-256 under it. */

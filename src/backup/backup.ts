@@ -20,8 +20,8 @@ export interface BackupOptions {
 	/** a restore point of the VM, and extents changed since, by disk: `[DISK=]FILE` as on the command line */
 	since?: string;
 	changes?: readonly string[];
-	/** read the sources no faster than this, bytes per second, all disks together */
-	readLimit?: number;
+	/** read the sources no faster than this, bytes per second, all disks together; or as agreed with other backups */
+	readLimit?: number | ReadLimit;
 	/** what is known of the state of the guest's data; default "unknown" */
 	consistency?: Consistency;
 	/** "none", "lz4", "zstd" or "zstd:LEVEL"; default the repository's */
@@ -54,7 +54,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 	const given = options.config === undefined ? undefined : readConfig(options.config);
 	const names = specs.map(({ name }) => name);
 	const changes = await readChanges(repository, vm, names, options.since, options.changes ?? []);
-	const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit);
+	const limit = typeof options.readLimit === "number" ? new ReadLimit(options.readLimit) : options.readLimit;
 	const sources: OpenSource[] = [];
 	// A source that hangs must not keep an interrupted backup waiting: closing it fails its reads.
 	const giveUp = () => void closeAll(sources).catch(() => {});

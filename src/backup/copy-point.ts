@@ -52,7 +52,7 @@ export async function copyPoint(
 			checkInterrupted(signal, "copy");
 			const extents = base && (await source.changes(base.from, point, name));
 			const known = base?.copy.disks.some((disk) => disk.name === name) && extents;
-			const image = await source.openDisk(point, name);
+			const image = await source.openDisk(point, name, { once: true });
 			disks.push({ name, image, changed: known ? { since: base.copy.id, extents: known } : undefined });
 		}
 		const done = await target.backup({

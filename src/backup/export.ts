@@ -1,10 +1,9 @@
 /** The export flow: one disk of a restore point, in full, to a raw file or an NBD export. */
-import { isNbdUri } from "../nbd/index.js";
+import { isNbdUri } from "../nbd/uri.js";
 import type { Point, PointDisk, Progress, Repository } from "../repository/contract.js";
 import { copyImage } from "./copy.js";
 import { checkInterrupted, SourceError } from "./errors.js";
 import { openFileTarget } from "./file-target.js";
-import { openNbdTarget } from "./nbd-target.js";
 
 /** Where an exported disk goes. Exactly one of `finish` and `discard` ends it. */
 export interface ExportTarget {
@@ -51,11 +50,11 @@ export async function exportDisk(
 	const began = performance.now();
 	const { signal, progress } = options;
 	const { name, size } = findDisk(point, disk);
-	const image = await repository.openDisk(point, name);
+	const image = await repository.openDisk(point, name, { once: true });
 	try {
 		checkInterrupted(signal, "export");
 		const sink = isNbdUri(target)
-			? await openNbdTarget(target, size)
+			? await (await import("./nbd-target.js")).openNbdTarget(target, size)
 			: openFileTarget(target, size, options.overwrite ?? false);
 		const interrupt = () => sink.interrupt?.();
 		signal?.addEventListener("abort", interrupt, { once: true });

@@ -7,6 +7,9 @@ import { openRaw, type RawImage } from "../image/index.js";
 import { reason, SourceError } from "./errors.js";
 import type { ExportTarget } from "./export.js";
 
+/** Bytes written after which a sync is begun beside the writes, so that little is left for the last one. */
+const SYNC_BYTES = 64 * 1024 * 1024;
+
 /** What was a guest's disk is its owner's alone. */
 const MODE = 0o600;
 
@@ -35,16 +38,37 @@ export function openFileTarget(path: string, size: number, overwrite: boolean): 
 	} catch (error) {
 		throw fail(error);
 	}
+	let unsynced = 0;
+	let syncing: Promise<void> | undefined;
+	/** of a sync: never tried again, because the next one might say that all is well */
+	let failure: { error: unknown } | undefined;
+	const sync = async (): Promise<void> => {
+		unsynced = 0;
+		try {
+			await image.flush();
+		} catch (error) {
+			failure ??= { error };
+		}
+		syncing = undefined;
+	};
 	return {
-		write: (offset, data) =>
-			image.write(offset, data).catch((error) => {
+		async write(offset, data) {
+			try {
+				await image.write(offset, data);
+			} catch (error) {
 				throw fail((error as Error).cause ?? error);
-			}),
+			}
+			unsynced += data.length;
+			if (failure !== undefined) throw fail(failure.error);
+			if (unsynced >= SYNC_BYTES) syncing ??= sync();
+		},
 		// The file was made of holes.
 		async zero() {},
 		async finish() {
 			try {
-				await image.flush();
+				await syncing;
+				await sync();
+				if (failure !== undefined) throw failure.error;
 				await image.close();
 				if (overwrite) sys.rename(temporary, path);
 				else place(temporary, path);

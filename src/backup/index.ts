@@ -7,4 +7,6 @@ export { SourceError } from "./errors.js";
 export { type ExportOptions, type ExportReport, exportDisk, findDisk } from "./export.js";
 export { type OpenSource, openSource } from "./open-source.js";
 export { findQemu } from "./qemu.js";
+export { backupSeveral, type SeveralOptions, type VmOutcome } from "./several.js";
 export { type FileFormat, parseSources, type SourceSpec } from "./source-spec.js";
+export { type ListedVm, readVmList } from "./vm-list.js";

@@ -1,7 +1,6 @@
 /** Opens a source as an Image, whatever it is. */
 import { createLane, sys } from "../../native/index.js";
 import { ConcatImage, type Image, openRaw, RawImage, SliceImage, ZeroImage } from "../image/index.js";
-import { connectNbd } from "../nbd/index.js";
 import { type BlockNode, Chain, type NodeReader } from "./block-tree.js";
 import { reason, SourceError } from "./errors.js";
 import { qcow2Node } from "./qcow2.js";
@@ -39,7 +38,8 @@ export async function openSource(spec: SourceSpec, signal?: AbortSignal): Promis
 }
 
 async function openImage(spec: SourceSpec, signal: AbortSignal | undefined): Promise<Image> {
-	if (spec.kind === "nbd") return connectNbd(spec.uri);
+	// Loaded when it is wanted, here and where QEMU is: a backup of raw files starts sooner without.
+	if (spec.kind === "nbd") return (await import("../nbd/index.js")).connectNbd(spec.uri);
 	if (spec.format === "raw") return openRaw(spec.path);
 	const files = new SourceFiles(spec.path);
 	try {

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { createLane, sys } from "../../native/index.js";
 import type { Image } from "../image/index.js";
-import { connectNbd, type NbdImage } from "../nbd/index.js";
+import type { NbdImage } from "../nbd/index.js";
 import type { BlockNode } from "./block-tree.js";
 import { SourceError } from "./errors.js";
 import { QemuImage } from "./qemu-image.js";
@@ -167,7 +167,7 @@ async function bringUp(child: ChildProcess, nodes: object[], socket: string): Pr
 	const { "node-name": top } = nodes.at(-1) as { "node-name": string };
 	await qmp.execute("nbd-server-start", { addr: { type: "unix", data: { path: socket } }, "max-connections": 1 });
 	await qmp.execute("block-export-add", { type: "nbd", id: "disk", "node-name": top, name: "disk", writable: false });
-	return connectNbd({ socket, exportName: "disk", text: "QEMU" });
+	return (await import("../nbd/index.js")).connectNbd({ socket, exportName: "disk", text: "QEMU" });
 }
 
 /** Path of the QEMU that reads foreign formats. Throws SourceError that names the package. */

@@ -2,7 +2,7 @@
  * What the user wrote after `--disk`: `[NAME=]SRC`, SRC being an NBD URI, `FORMAT:PATH`, or a path whose extension
  * says the format. The content never says it: a guest can write a qcow2 header into its raw disk.
  */
-import { isNbdUri } from "../nbd/index.js";
+import { isNbdUri } from "../nbd/uri.js";
 import { SourceError } from "./errors.js";
 
 export type FileFormat = "raw" | "qcow2" | "vmdk";

@@ -3,8 +3,9 @@
  * order stay. They never hold a secret, only where one is.
  */
 import { mkdirSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { isMap, parseDocument } from "yaml";
+import type { parseDocument } from "yaml";
 import { readFileWhole, replaceFileDurably } from "../../native/durable-file.js";
 import { CatalogError, codeOf } from "./errors.js";
 import { withLock } from "./file-lock.js";
@@ -28,11 +29,15 @@ export const checkName = (kind: string, name: string): string => {
 	throw new CatalogError("INVALID", `${kind} "${name}": a name has 1 to 64 letters, digits, ".", "_" and "-"`);
 };
 
+/** Loaded when a document is parsed: commands that parse none start sooner. */
+const yaml = (): typeof import("yaml") => createRequire(import.meta.url)("yaml");
+
 /** All hosts by name. Throws DAMAGED that names file and line. */
 export const readHosts = ({ hosts: path }: CatalogPaths): Map<string, Host> => hostsOf(readText(path) ?? "", path);
 
 /** The hosts in a text. */
 export const hostsOf = (text: string, path: string): Map<string, Host> => {
+	if (text === "") return new Map();
 	const { hosts = {} } = (parse(text, path).toJS() ?? {}) as { hosts?: unknown };
 	if (!isRecord(hosts)) throw damaged(path, '"hosts" must be a mapping of names');
 	return new Map(Object.entries(hosts).map(([name, host]) => [name, hostOf(name, host, path)]));
@@ -103,7 +108,7 @@ const changeHosts = async (
 		const text = readText(paths.hosts) ?? "";
 		const document = parse(text, paths.hosts);
 		const hosts = hostsOf(text, paths.hosts);
-		if (!isMap(document.contents)) {
+		if (!yaml().isMap(document.contents)) {
 			document.contents = document.createNode({ hosts: {} }) as unknown as typeof document.contents;
 			document.commentBefore ??= HEAD;
 		}
@@ -133,6 +138,7 @@ export const readHostsText = ({ hosts }: CatalogPaths): string | undefined => re
 export const writeHostsText = ({ hosts }: CatalogPaths, text: string): void => writeText(hosts, text);
 
 const parse = (text: string, path: string) => {
+	const { isMap, parseDocument } = yaml();
 	const document = parseDocument(text, { prettyErrors: true });
 	const [error] = document.errors;
 	if (error !== undefined) throw damaged(path, error.message.split("\n")[0].replace(/:$/, ""));

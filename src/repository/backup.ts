@@ -1,6 +1,5 @@
 /** The backup of one VM, top to bottom: enrol, stream the disks, checkpoint, commit the point (docs/format.md, 10.1). */
-import { availableParallelism } from "node:os";
-import { createLane } from "../../native/index.js";
+import { type BackupGroups, mergeIndex } from "./backup-group.js";
 import { enrolBackup } from "./backup-locks.js";
 import { condemnedPacks, readCondemned } from "./condemned.js";
 import { keepConfigCopy } from "./config-copy.js";
@@ -8,18 +7,19 @@ import { type BackupRequest, type DiskResult, type Point, RepositoryError } from
 import { backupDisk, Ring } from "./disk-backup.js";
 import { storeError } from "./errors.js";
 import type { Index } from "./index-set.js";
-import { LOCK_BYTE, LOCK_REPOSITORY, newId, OBJECT_MAX_BYTES, pointName } from "./layout.js";
+import { LOCK_BYTE, newId, OBJECT_MAX_BYTES, pointName } from "./layout.js";
 import { waitForLock } from "./locks.js";
 import type { MapReader } from "./map-reader.js";
 import { checkDiskNames, checkTag, checkVmName } from "./names.js";
 import { encodePoint, type PointStore, type StoredPoint, toPoint } from "./points.js";
-import { RecordWriter } from "./record-writer.js";
-import type { Held, Store } from "./store.js";
+import type { Held } from "./store.js";
 import type { WriteContext } from "./write-context.js";
 
 export interface BackupContext extends WriteContext {
 	index: Index;
 	points: PointStore;
+	/** the backups that run in this process */
+	groups: BackupGroups;
 	/** A disk's map in an older point, pinned until `release`. */
 	base(point: string, disk: string): Promise<{ map: MapReader; release(): void }>;
 }
@@ -67,8 +67,7 @@ const stream = async (
 	const previous = (await context.points.list()).filter(({ vm }) => vm === request.vm);
 	const taken = request.now().getTime();
 
-	const lane = createLane("repository-backup", availableParallelism());
-	const writer = new RecordWriter(store, index, lane, context);
+	const { lane, writer, checkpointIfDue, leave } = context.groups.join(context, context.condemned);
 	let stored: StoredPoint;
 	const results: DiskResult[] = [];
 	const bases: { release(): void }[] = [];
@@ -88,6 +87,7 @@ const stream = async (
 				writer,
 				ring,
 				blockSize,
+				checkpointIfDue,
 				progress,
 				signal: request.signal,
 			});
@@ -121,26 +121,10 @@ const stream = async (
 		if (request.signal?.aborted)
 			throw new RepositoryError("INTERRUPTED", "the backup was interrupted; nothing of it was kept as a restore point");
 		await store.put(pointName(stored.id), encodePoint(stored, context.keyring));
-	} catch (error) {
-		await writer.abandon();
-		throw error;
 	} finally {
 		for (const base of bases) base.release();
-		await lane.close();
+		await leave();
 	}
 	await mergeIndex(store, index);
 	return { point: toPoint(stored), disks: results };
-};
-
-/** The point is committed; a merge that fails or is somebody else's turn changes nothing. */
-const mergeIndex = async (store: Store, index: Index): Promise<void> => {
-	let held: Held | undefined;
-	try {
-		held = await store.lock(LOCK_REPOSITORY, LOCK_BYTE.merge, "exclusive");
-		if (held !== undefined) await index.merge(condemnedPacks(await readCondemned(store)));
-	} catch {
-		// The next backup tries again.
-	} finally {
-		held?.release();
-	}
 };

@@ -340,6 +340,11 @@ export type KeySource =
 	  }
 	| { masterOf: (repository: string) => Buffer | undefined };
 
+export interface OpenDiskOptions {
+	/** whoever reads does so in large parts and each byte once: what is read goes past the cache, straight to its target */
+	once?: boolean;
+}
+
 /** The shared decoded-block cache (repository/cache.ts makes it): created once per process. */
 export interface BlockCacheLike {
 	readonly budgetBytes: number;
@@ -356,7 +361,7 @@ export interface Repository {
 	resolve(spec: string): Promise<Point>;
 	extraFile(point: Point, name: string): Promise<Buffer>;
 	/** Opens one disk of a point in O(1) pages; pins the point until closed. */
-	openDisk(point: Point, disk: string): Promise<Image>;
+	openDisk(point: Point, disk: string, options?: OpenDiskOptions): Promise<Image>;
 	/**
 	 * Where a disk of `to` differs from the one of that name in `from`, by their maps alone, in bytes; undefined when that
 	 * cannot be told: then read all of it.

@@ -11,7 +11,7 @@ import { causeOf } from "./errors.js";
 import { IDENTITY_BYTES, TYPE } from "./layout.js";
 import { MapBuilder, type MapPage } from "./map-builder.js";
 import { blockCount } from "./map-geometry.js";
-import type { RecordWriter } from "./record-writer.js";
+import type { RecordWriter, StoredBytes } from "./record-writer.js";
 
 /** Bytes of one buffer. */
 const CHUNK_BYTES = 2 * 1024 * 1024;
@@ -56,6 +56,8 @@ export interface DiskContext {
 	writer: RecordWriter;
 	ring: Ring;
 	blockSize: number;
+	/** Makes what is new durable, where there is enough of it. */
+	checkpointIfDue(): Promise<void>;
 	/** bytes of the disk that are done */
 	progress: (done: number) => void;
 	signal: AbortSignal | undefined;
@@ -147,16 +149,12 @@ class DiskRun {
 			const hashed = await lane.hashBlocks(data, blockSize, writer.keyring.identityKey);
 			await before;
 			if (this.failed !== undefined) return;
-			const { chosen, entries } = await this.#lookUp(chunk, hashed);
-			const stored =
-				chosen.length === 0 ? undefined : writer.storeBlocks(data, blockSize, chosen, entries, hashed.identities);
+			await this.#map(chunk, hashed);
+			const stored = (await writer.claiming(() => this.#store(chunk, data, hashed))).written;
 			// Handled below; until then a failure must not count as unhandled.
 			stored?.catch(() => {});
 			await this.#flushPages();
-			if (writer.checkpointDue) {
-				await writer.checkpoint();
-				await writer.lookAround();
-			}
+			await this.#context.checkpointIfDue();
 			this.#done = chunk.end;
 			this.#context.progress(this.#done);
 			pass();
@@ -197,16 +195,28 @@ class DiskRun {
 		);
 	}
 
-	async #lookUp(chunk: Chunk, { identities, zero }: HashedBlocks): Promise<{ chosen: number[]; entries: number[] }> {
-		const { writer, blockSize } = this.#context;
-		const known = chunk.blocks.map((_, n) => zero[n] === 1 || writer.has(identities, n * IDENTITY_BYTES, TYPE.block));
-		const chosen: number[] = [];
-		const entries: number[] = [];
-		const answers = known.some((answer) => answer instanceof Promise) ? await Promise.all(known) : known;
+	/** Enters the blocks into the disk's map. */
+	async #map(chunk: Chunk, { identities, zero }: HashedBlocks): Promise<void> {
 		for (let n = 0; n < chunk.blocks.length; n++) {
 			if (zero[n] === 1) continue;
 			const set = this.#builder.set(chunk.blocks[n], identities, n * IDENTITY_BYTES);
 			if (set) await set;
+		}
+	}
+
+	/** Looks the blocks up, and begins to store the new ones. In an object, so that nobody waits for their end here. */
+	async #store(
+		chunk: Chunk,
+		data: Buffer,
+		{ identities, zero }: HashedBlocks,
+	): Promise<{ written: Promise<StoredBytes> | undefined }> {
+		const { writer, blockSize } = this.#context;
+		const known = chunk.blocks.map((_, n) => zero[n] === 1 || writer.has(identities, n * IDENTITY_BYTES, TYPE.block));
+		const answers = known.some((answer) => answer instanceof Promise) ? await Promise.all(known) : known;
+		// From here to the end nothing waits: what is claimed is being stored.
+		const chosen: number[] = [];
+		const entries: number[] = [];
+		for (let n = 0; n < chunk.blocks.length; n++) {
 			if (answers[n]) continue;
 			const rawLength = Math.min(blockSize, chunk.length - n * blockSize);
 			const entry = writer.claim(identities, n * IDENTITY_BYTES, TYPE.block, rawLength);
@@ -214,7 +224,8 @@ class DiskRun {
 			chosen.push(n);
 			entries.push(entry);
 		}
-		return { chosen, entries };
+		if (chosen.length === 0) return { written: undefined };
+		return { written: writer.storeBlocks(data, blockSize, chosen, entries, identities) };
 	}
 
 	async #flushPages(): Promise<void> {

@@ -285,11 +285,10 @@ export class Index {
 			await upload.abandon();
 			throw error;
 		}
-		const size = upload.length;
-		this.#segments = [
-			...this.#segments,
-			await Segment.open(id, size, false, (at, length) => this.#store.read(segmentName(id), at, length)),
-		];
+		const read = (at: number, length: number) => this.#store.read(segmentName(id), at, length);
+		const segment = await Segment.open(id, upload.length, false, read);
+		// A listing meanwhile may have found it, or others may have put theirs.
+		this.#segments = [...this.#segments.filter((one) => one.id !== id), segment];
 	}
 
 	/** Merges tiers that are full. The caller holds the merge lock; `condemned` was read since. */

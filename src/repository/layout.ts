@@ -20,8 +20,9 @@ export const PACK_TARGET_BYTES = 64 * 1024 * 1024;
 export const PACK_MAX_BYTES = 1024 * 1024 * 1024;
 /** Plain bytes of one object record. */
 export const OBJECT_MAX_BYTES = 1024 * 1024;
-/** New records between two checkpoints of a running backup. */
+/** New records between two checkpoints of a running backup, and while others run that are not of its process. */
 export const CHECKPOINT_RECORDS = 262_144;
+export const CHECKPOINT_RECORDS_BESIDE = 4096;
 
 export const BLOCK_SIZES = [65536, 131072, 262144, 524288, 1048576];
 export const DEFAULT_BLOCK_SIZE = 65536;

@@ -14,6 +14,7 @@ import type { ScryptCost } from "./key-file.js";
 import {
 	BLOCK_SIZES,
 	CHECKPOINT_RECORDS,
+	CHECKPOINT_RECORDS_BESIDE,
 	CONFIG,
 	DEFAULT_BLOCK_SIZE,
 	FOLDERS,
@@ -51,6 +52,8 @@ export interface OpenRepositoryOptions extends OpenOptions {
 	random?: Random;
 	/** new records after which a running backup makes what it has durable; default 262,144 (16 GiB of 64 KiB blocks) */
 	checkpointRecords?: number;
+	/** the same while backups of other processes run; default 4096 (256 MiB) */
+	checkpointBeside?: number;
 }
 
 export interface InitResult {
@@ -151,13 +154,17 @@ export const openRepository = async (path: string, options: OpenRepositoryOption
 	const cache = options.cache ?? createBlockCache(OWN_CACHE_BYTES);
 	if (!(cache instanceof BlockCache)) throw new TypeError("the cache must come from createBlockCache");
 	const random = options.random ?? randomBytes;
-	const checkpointRecords = options.checkpointRecords ?? CHECKPOINT_RECORDS;
+	const tuning = {
+		random,
+		checkpointRecords: options.checkpointRecords ?? CHECKPOINT_RECORDS,
+		checkpointBeside: options.checkpointBeside ?? CHECKPOINT_RECORDS_BESIDE,
+	};
 	const store = new FileStore(place, random, options.readThreads ?? 8);
 	try {
 		const config = decodeConfig(await readConfig(store), place);
 		const keyring = await openKeyring(store, config, options.key);
 		if (options.hashContent) store.hashContent(keyring.identityKey);
-		return await FileRepository.open(place, config, keyring, store, cache, { random, checkpointRecords });
+		return await FileRepository.open(place, config, keyring, store, cache, tuning);
 	} catch (error) {
 		await store.close();
 		throw storeError(error, place, "opening the repository");

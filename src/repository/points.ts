@@ -7,9 +7,7 @@ import { decodeObjectFile, encodeObjectFile } from "./object-file.js";
 import type { Store } from "./store.js";
 import { secondsText } from "./time.js";
 
-/** Files that are read at once when all are listed. */
-const READ_TOGETHER = 64;
-/** Bytes that the first read of a point asks for. */
+/** Bytes that are read of each when all are listed: nearly all are shorter. */
 const SHORT_BYTES = 16 * 1024;
 
 /** A point as it is stored. */
@@ -78,12 +76,8 @@ export class PointStore {
 	async list(): Promise<StoredPoint[]> {
 		this.bad.clear();
 		const names = (await this.#store.list("points")).filter(isId);
-		const points: StoredPoint[] = [];
-		for (let first = 0; first < names.length; first += READ_TOGETHER) {
-			const some = names.slice(first, first + READ_TOGETHER);
-			const loaded = await Promise.all(some.map((id) => this.#known.get(id) ?? this.#load(id)));
-			for (const point of loaded) if (point !== undefined) points.push(point);
-		}
+		await this.#loadAll(names.filter((id) => !this.#known.has(id)));
+		const points = names.flatMap((id) => this.#known.get(id) ?? []);
 		const present = new Set(names);
 		for (const id of this.#known.keys()) if (!present.has(id)) this.#known.delete(id);
 		return points.sort(comparePoints);
@@ -91,30 +85,47 @@ export class PointStore {
 
 	/** One point by id; undefined when it is not there or damaged. */
 	async get(id: string): Promise<StoredPoint | undefined> {
-		return (await this.exists(id)) ? (this.#known.get(id) ?? this.#load(id)) : undefined;
+		const known = this.#known.get(id);
+		if (known === undefined) return isId(id) ? this.#load(id) : undefined;
+		return (await this.exists(id)) ? known : undefined;
 	}
 
 	async exists(id: string): Promise<boolean> {
 		return isId(id) && (await this.#store.size(pointName(id))) !== undefined;
 	}
 
+	/** Reads these, several at once. */
+	async #loadAll(ids: string[]): Promise<void> {
+		let next = 0;
+		for await (const start of this.#store.readStarts(ids.map(pointName), SHORT_BYTES)) {
+			const id = ids[next++];
+			if (typeof start !== "string" && start.length < SHORT_BYTES) this.#decode(id, start);
+			// Long, or not to be read: on its own.
+			else if (start !== "ENOENT") await this.#load(id);
+		}
+	}
+
 	async #load(id: string): Promise<StoredPoint | undefined> {
 		const name = pointName(id);
 		try {
-			const point = decodePoint(await this.#read(name), id, this.#keyring);
-			this.#known.set(id, point);
-			return point;
+			const size = await this.#store.size(name);
+			return size === undefined ? undefined : this.#decode(id, await this.#store.read(name, 0, size));
 		} catch (error) {
 			if (codeOf(error) !== "ENOENT") this.bad.set(id, causeOf(error));
 			return undefined;
 		}
 	}
 
-	/** A whole file; nearly all are short, so that one read does. */
-	async #read(name: string): Promise<Buffer> {
-		const start = await this.#store.read(name, 0, SHORT_BYTES);
-		if (start.length < SHORT_BYTES) return start;
-		return this.#store.read(name, 0, (await this.#store.size(name)) ?? SHORT_BYTES);
+	/** Verifies a whole file, and remembers it or why not. */
+	#decode(id: string, bytes: Buffer): StoredPoint | undefined {
+		try {
+			const point = decodePoint(bytes, id, this.#keyring);
+			this.#known.set(id, point);
+			return point;
+		} catch (error) {
+			this.bad.set(id, causeOf(error));
+			return undefined;
+		}
 	}
 
 	/** Rereads every file, so that damage since the first reading shows. */

@@ -54,9 +54,8 @@ export const rewritePacks = async (packs: PackFacts[], context: RewriteContext):
 		await writer.checkpoint();
 		result.bytes = writer.recordBytes;
 		return result;
-	} catch (error) {
-		await writer.abandon();
-		throw error;
+	} finally {
+		await writer.leave();
 	}
 };
 

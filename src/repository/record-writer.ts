@@ -1,14 +1,14 @@
 /**
- * Stores records that are not in the repository yet: data blocks, map pages and objects. Remembers what it stored
- * in a compact table; a checkpoint makes it durable and hands it to the index (docs/format.md, 10.1).
+ * Stores records that are not in the repository yet: data blocks, map pages and objects, in packs of its own. What is new it
+ * shares with the other backups of the process; a checkpoint makes it durable (docs/format.md, 10.1).
  */
 import { encodeRecord, type Lane } from "../../native/index.js";
 import type { Compression } from "./compression.js";
-import { IdentityTable } from "./identity-table.js";
 import type { Index, Locator } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import { CODEC, IDENTITY_BYTES, packName, type Random, TYPE } from "./layout.js";
+import { CODEC, IDENTITY_BYTES, type Random, TYPE } from "./layout.js";
 import type { MapPage } from "./map-builder.js";
+import { type Member, NewRecords } from "./new-records.js";
 import { PACK_KIND } from "./pack-format.js";
 import { type FinishedPack, PackWriter, type RecordFacts } from "./pack-writer.js";
 import type { Store } from "./store.js";
@@ -32,10 +32,11 @@ export interface RecordWriterOptions {
 	checkpointRecords: number;
 	/** packs that are about to be deleted: what is only in them counts as absent */
 	condemned: ReadonlySet<string>;
+	/** of the backups that run at once in this process; default: of this one alone */
+	records?: NewRecords;
 }
 
-export class RecordWriter {
-	readonly #store: Store;
+export class RecordWriter implements Member {
 	readonly #index: Index;
 	readonly #lane: Lane;
 	readonly keyring: Keyring;
@@ -44,17 +45,11 @@ export class RecordWriter {
 	readonly #condemned: ReadonlySet<string>;
 	readonly #data: PackWriter;
 	readonly #meta: PackWriter;
-	readonly #table = new IdentityTable();
-	/** pack ids since the last checkpoint; rows of the table's pack column */
-	#packs: string[] = [];
-	readonly #rows = new Map<string, number>();
-	readonly #inFlight = new Set<Promise<unknown>>();
+	readonly #records: NewRecords;
 	#batch: { bytes: Buffer; facts: RecordFacts; entry: number }[] = [];
 	#batchBytes = 0;
 	/** settles when the batch before has been encoded and its place is known */
 	#lastAppend: Promise<unknown> = Promise.resolve();
-	/** finished but not yet published */
-	#unnamed: FinishedPack[] = [];
 	/** bytes of all records stored */
 	recordBytes = 0;
 
@@ -64,21 +59,27 @@ export class RecordWriter {
 		this.#compression = options.compression;
 		this.#condemned = options.condemned;
 		this.keyring = keyring;
-		this.#store = store;
 		this.#index = index;
 		this.#lane = lane;
 		this.#data = new PackWriter(store, keyring, PACK_KIND.data, random, lane);
 		this.#meta = new PackWriter(store, keyring, PACK_KIND.meta, random, lane);
+		this.#records = options.records ?? new NewRecords(store, index);
+		this.#records.join(this);
 	}
 
 	/** Whether enough is new that `checkpoint` should be called. */
 	get checkpointDue(): boolean {
-		return this.#table.count >= this.#checkpointRecords;
+		return this.#records.count >= this.#checkpointRecords;
 	}
 
-	/** Whether the record is stored already, in this backup or before. */
+	/** Runs look-ups and claims that no checkpoint may come between; what was claimed is being stored when it returns. */
+	claiming<T>(work: () => T | Promise<T>): Promise<T> {
+		return this.#records.claiming(work);
+	}
+
+	/** Whether the record is stored already, in a backup that runs here or before. */
 	has(identity: Buffer, offset: number, type: number): boolean | Promise<boolean> {
-		if (this.#table.find(identity, offset, type) >= 0) return true;
+		if (this.#records.has(identity, offset, type)) return true;
 		const found = this.#index.find(identity, offset, type);
 		if (found instanceof Promise) return found.then((place) => this.#stays(place, identity, offset, type));
 		return this.#stays(found, identity, offset, type);
@@ -97,9 +98,8 @@ export class RecordWriter {
 
 	/** Promises to store a record that `has` denied, so that the next one like it is a duplicate. Returns its number for `storeBlocks`. */
 	claim(identity: Buffer, offset: number, type: number, rawLength: number): number {
-		// Found: a twin was claimed while this one's look-up was under way; storing it there again is harmless but wasteful.
-		const twin = this.#table.find(identity, offset, type);
-		return twin >= 0 ? -1 : this.#table.add(identity, offset, type, rawLength);
+		// None: a twin was claimed while this one's look-up was under way; storing it there again is harmless but wasteful.
+		return this.#records.claim(identity, offset, type, rawLength);
 	}
 
 	/**
@@ -114,7 +114,7 @@ export class RecordWriter {
 		identities: Buffer,
 	): Promise<StoredBytes> {
 		const work = this.#storeBlocks(data, blockSize, chosen, entries, identities);
-		this.#follow(work);
+		this.#records.follow(work);
 		return work;
 	}
 
@@ -154,39 +154,32 @@ export class RecordWriter {
 
 	#append(writer: PackWriter, bytes: Buffer, facts: RecordFacts[], entries: number[]): Promise<void> {
 		const { pack, position, written } = writer.append(bytes, facts);
-		let row = this.#rows.get(pack);
-		if (row === undefined) {
-			row = this.#packs.push(pack) - 1;
-			this.#rows.set(pack, row);
-		}
 		let at = position;
 		for (let n = 0; n < facts.length; n++) {
-			this.#table.place(entries[n], row, at, facts[n].length);
+			this.#records.place(entries[n], pack, at, facts[n].length);
 			at += facts[n].length;
 		}
 		this.recordBytes += bytes.length;
 		return written;
 	}
 
-	#follow(work: Promise<unknown>): void {
-		this.#inFlight.add(work);
-		const done = () => this.#inFlight.delete(work);
-		work.then(done, done);
-	}
-
 	/** Stores map pages that are not there yet. */
-	async storePages(pages: MapPage[]): Promise<void> {
-		for (const { identity, bytes } of pages) {
-			const known = this.has(identity, 0, TYPE.page);
-			if (known instanceof Promise ? await known : known) continue;
-			await this.#storeSmall(identity, bytes, TYPE.page);
-		}
+	storePages(pages: MapPage[]): Promise<void> {
+		return this.claiming(async () => {
+			for (const { identity, bytes } of pages) {
+				const known = this.has(identity, 0, TYPE.page);
+				if (known instanceof Promise ? await known : known) continue;
+				await this.#storeSmall(identity, bytes, TYPE.page);
+			}
+		});
 	}
 
 	/** Stores one object of at most 1 MiB; returns its identity. */
 	async storeObject(bytes: Buffer): Promise<Buffer> {
 		const identity = this.keyring.identityOf(bytes);
-		if (!(await this.has(identity, 0, TYPE.object))) await this.#storeSmall(identity, bytes, TYPE.object);
+		await this.claiming(async () => {
+			if (!(await this.has(identity, 0, TYPE.object))) await this.#storeSmall(identity, bytes, TYPE.object);
+		});
 		return identity;
 	}
 
@@ -213,29 +206,19 @@ export class RecordWriter {
 			batch.map(({ facts }) => facts),
 			batch.map(({ entry }) => entry),
 		);
-		this.#follow(work);
+		this.#records.follow(work);
 		await work;
 	}
 
-	/** Makes everything stored so far durable and findable: packs, then an index segment. */
-	async checkpoint(): Promise<void> {
-		await Promise.all(this.#inFlight);
+	/** Makes everything stored so far durable and findable, by all who share it. */
+	checkpoint(): Promise<void> {
+		return this.#records.checkpoint();
+	}
+
+	async drain(to: FinishedPack[]): Promise<void> {
 		await this.#flushBatch();
-		if (this.#table.count === 0) return;
-		this.#unnamed.push(...(await this.#data.drain()));
-		this.#unnamed.push(...(await this.#meta.drain()));
-		const packs = this.#unnamed.map(({ id, upload }) => ({ upload, name: packName(id) }));
-		const sizes = new Map(this.#unnamed.map(({ id, upload }) => [id, upload.length]));
-		await this.#store.publish(packs);
-		this.#unnamed = [];
-		await this.#index.put(
-			this.#table.entries,
-			this.#table.count,
-			this.#packs.map((id) => ({ id, size: sizes.get(id)! })),
-		);
-		this.#table.clear();
-		this.#packs = [];
-		this.#rows.clear();
+		to.push(...(await this.#data.drain()));
+		to.push(...(await this.#meta.drain()));
 	}
 
 	/** Sees what other backups have made durable since: what they stored need not be stored again. */
@@ -243,10 +226,12 @@ export class RecordWriter {
 		await this.#index.refresh();
 	}
 
-	/** Gives up: removes every temporary file. Packs of earlier checkpoints stay and will be reused. */
-	async abandon(): Promise<void> {
-		await Promise.allSettled(this.#inFlight);
+	/** Ends: what is not durable is removed, unless others count on it. Packs of checkpoints stay and will be reused. */
+	leave(): Promise<void> {
+		return this.#records.leave(this);
+	}
+
+	async discard(): Promise<void> {
 		await Promise.all([this.#data.abandon(), this.#meta.abandon()]);
-		for (const { upload } of this.#unnamed) await upload.abandon();
 	}
 }

@@ -82,7 +82,7 @@ const quarantinePack = async (
 		await verifier.drain();
 		await writer.checkpoint();
 	} catch (error) {
-		await writer.abandon();
+		await writer.leave();
 		throw error;
 	} finally {
 		await verifier.close();

@@ -1,6 +1,7 @@
 /** The Repository contract over a store: wires points, index, block maps and cache together. */
 import type { Image } from "../image/image.js";
 import { runBackup } from "./backup.js";
+import { BackupGroups } from "./backup-group.js";
 import { BlockFetcher } from "./block-fetcher.js";
 import type { BlockCache } from "./cache.js";
 import { type Compression, parseCompression } from "./compression.js";
@@ -13,6 +14,7 @@ import {
 	type ForgetOptions,
 	type ForgetReport,
 	type Hold,
+	type OpenDiskOptions,
 	type Point,
 	type Progress,
 	type PruneOptions,
@@ -29,7 +31,7 @@ import { causeOf, codeOf, storeError } from "./errors.js";
 import { putHold, readHolds, removeHold } from "./holds.js";
 import { Index } from "./index-set.js";
 import type { Keyring } from "./keyring.js";
-import { CODEC, LOCK_PINS, newId, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
+import { CODEC, isId, LOCK_PINS, newId, OBJECT_MAX_BYTES, pinByte, type Random, TYPE } from "./layout.js";
 import { changedExtents } from "./map-diff.js";
 import { MapReader } from "./map-reader.js";
 import { PageStore } from "./page-store.js";
@@ -37,14 +39,17 @@ import { PointStore, type StoredPoint, toPoint } from "./points.js";
 import { RecordReader } from "./record-reader.js";
 import { resolvePoint } from "./resolve.js";
 import type { Held, Store } from "./store.js";
+import { StreamImage } from "./stream-image.js";
+import { Turns } from "./turns.js";
 
 /** What looks after a repository, loaded when it is wanted: other commands start sooner without it. */
 const care = () => import("./care.js");
 
 export interface RepositoryTuning {
 	random: Random;
-	/** new records between two checkpoints of a backup */
+	/** new records between two checkpoints of a backup: alone, and while others of other processes run */
 	checkpointRecords: number;
+	checkpointBeside: number;
 }
 
 export class FileRepository implements Repository {
@@ -62,8 +67,9 @@ export class FileRepository implements Repository {
 	readonly #records: RecordReader;
 	readonly #pages: PageStore;
 	readonly #fetcher: BlockFetcher;
-	readonly #disks = new Set<DiskImage>();
-	#backups: Promise<unknown> = Promise.resolve();
+	readonly #disks = new Set<DiskImage | StreamImage>();
+	readonly #groups: BackupGroups;
+	readonly #turns = new Turns();
 
 	private constructor(
 		readonly path: string,
@@ -71,7 +77,7 @@ export class FileRepository implements Repository {
 		keyring: Keyring,
 		store: Store,
 		cache: BlockCache,
-		{ random, checkpointRecords }: RepositoryTuning,
+		{ random, checkpointRecords, checkpointBeside }: RepositoryTuning,
 	) {
 		this.#checkpointRecords = checkpointRecords;
 		this.#unknownFeatures = config.features.readCompatible;
@@ -82,6 +88,7 @@ export class FileRepository implements Repository {
 		this.#store = store;
 		this.#random = random;
 		this.#index = new Index(store, keyring, random, { write: config.features.readCompatible.length === 0 });
+		this.#groups = new BackupGroups(store, this.#index, checkpointBeside);
 		this.#points = new PointStore(store, keyring);
 		this.#records = new RecordReader(store, this.#index);
 		this.#pages = new PageStore(this.#records);
@@ -108,7 +115,16 @@ export class FileRepository implements Repository {
 	}
 
 	async resolve(spec: string): Promise<Point> {
-		return toPoint(resolvePoint(spec, await this.#listPoints()));
+		return toPoint((await this.#named(spec)) ?? resolvePoint(spec, await this.#listPoints()));
+	}
+
+	/** A point that is named by its whole id, as sessions do: found without reading all others. */
+	async #named(spec: string): Promise<StoredPoint | undefined> {
+		const at = spec.indexOf("@");
+		const id = spec.slice(at + 1);
+		if (at < 0 || !isId(id)) return undefined;
+		const stored = await this.#points.get(id);
+		return stored?.vm === spec.slice(0, at) ? stored : undefined;
 	}
 
 	async #listPoints(): Promise<StoredPoint[]> {
@@ -147,17 +163,19 @@ export class FileRepository implements Repository {
 		return content;
 	}
 
-	async openDisk(point: Point, disk: string): Promise<Image> {
+	async openDisk(point: Point, disk: string, { once = false }: OpenDiskOptions = {}): Promise<Image> {
 		const { map, release } = await this.#openMap(point, disk);
-		const image: DiskImage = new DiskImage({
+		const parts = {
 			map,
-			fetcher: this.#fetcher,
 			label: `${point.vm}@${point.id.slice(0, 12)} ${disk}`,
 			onClose: () => {
 				this.#disks.delete(image);
 				release();
 			},
-		});
+		};
+		const image: DiskImage | StreamImage = once
+			? new StreamImage({ ...parts, records: this.#records })
+			: new DiskImage({ ...parts, fetcher: this.#fetcher });
 		this.#disks.add(image);
 		return image;
 	}
@@ -214,19 +232,12 @@ export class FileRepository implements Repository {
 		throw new RepositoryError("LOCKED", `restore point ${point.id} of ${point.vm} is being deleted`);
 	}
 
-	/** Backups of one Repository run one after the other; other processes run theirs at the same time. */
+	/** Backups of one Repository may run at once: what one of them stores the others do not store again. */
 	async backup(request: BackupRequest): Promise<{ point: Point; disks: DiskResult[] }> {
 		this.#checkWritable();
 		const context = this.#context(request.compression ?? this.#config.compression);
 		const base = (id: string, disk: string) => this.#openMap({ id, vm: request.vm }, disk);
-		return this.#inTurn(() => runBackup(request, { ...context, base }));
-	}
-
-	/** Runs work that changes the index after what runs already. */
-	#inTurn<T>(work: () => Promise<T>): Promise<T> {
-		const run = this.#backups.then(work);
-		this.#backups = run.catch(() => {});
-		return run;
+		return this.#turns.together(() => runBackup(request, { ...context, groups: this.#groups, base }));
 	}
 
 	#compression(name: string): Compression {
@@ -271,8 +282,7 @@ export class FileRepository implements Repository {
 
 	async prune(options: PruneOptions): Promise<PruneReport> {
 		this.#checkWritable();
-		const { prune } = await care();
-		return this.#inTurn(() => prune(options, this.#context(this.#config.compression)));
+		return this.#turns.alone(async () => (await care()).prune(options, this.#context(this.#config.compression)));
 	}
 
 	async holds(): Promise<Hold[]> {
@@ -327,7 +337,7 @@ export class FileRepository implements Repository {
 
 	async close(): Promise<void> {
 		await Promise.all([...this.#disks].map((disk) => disk.close()));
-		await this.#backups;
+		await this.#turns.end();
 		await this.#store.close();
 	}
 }

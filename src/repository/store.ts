@@ -70,6 +70,8 @@ export interface Store {
 	modified(name: string): Promise<number | undefined>;
 	/** Up to `length` bytes from `position`; fewer only at the end of the file. */
 	read(name: string, position: number, length: number): Promise<Buffer>;
+	/** The starts of many small files, `limit` bytes of each at most, in order; an error's code for one that cannot be read. */
+	readStarts(names: string[], limit: number): AsyncGenerator<Buffer | string>;
 	/** Reads, verifies and decodes records; one status per read, in order. Never rejects for a bad record. */
 	readRecords(reads: StoreRead[]): Promise<RecordStatus[]>;
 	/**

@@ -186,3 +186,17 @@ t.test("qemu-img agrees about an exported file", async (t) => {
 	t.ok(existsSync(path("out/y.raw")));
 	execFileSync("qemu-img", ["compare", "-f", "raw", "-F", "raw", path("a.raw"), path("out/y.raw")]);
 });
+
+t.test("a sync that fails beside the writes fails the export, though a later one would not", async (t) => {
+	const { repository, path, backup } = await lab(t);
+	sparseFile(path("a.raw"), 140 * M, [{ at: 0, data: noise(1, 140 * M) }]);
+	await backup("vm", [path("a.raw")]);
+	mkdirSync(path("out"));
+	t.teardown(() => faults.clear());
+	faults.set([{ op: "fdatasync", path: ".x.raw", error: "EIO" }]);
+	await t.rejects(exportDisk(repository, await repository.resolve("vm"), "disk0", path("out/x.raw")), {
+		code: "TARGET",
+		message: /x\.raw: .*EIO/,
+	});
+	t.same(readdirSync(path("out")), []);
+});

@@ -2,7 +2,7 @@
 import t from "tap";
 import { inOrder, Series } from "../../bench/measure/pairs.js";
 import { amount, json, markdown, type Report } from "../../bench/measure/report.js";
-import { median, quantile, ratio } from "../../bench/measure/statistics.js";
+import { line, median, quantile, ratio } from "../../bench/measure/statistics.js";
 
 t.test("quantiles interpolate and do not reorder what they are given", async (t) => {
 	const values = [5, 1, 3];
@@ -70,4 +70,20 @@ t.test("the report has medians, ranges, both ratios and the goal, and JSON has e
 	const parsed = JSON.parse(json(report([rate])));
 	t.same(parsed.tables[0].rows[0].values, { ours: [100, 300], theirs: [50, 50] });
 	t.equal(parsed.machine.cores, 2);
+});
+
+t.test("a line through points", async (t) => {
+	const exact = line([1, 2, 6].map((x) => ({ x, y: 100 + 3 * x })));
+	t.same(
+		[exact.at0, exact.slope].map((n) => Math.round(n * 1e9) / 1e9),
+		[100, 3],
+	);
+	const { at0, slope } = line([
+		{ x: 0, y: 1 },
+		{ x: 0, y: 3 },
+		{ x: 10, y: 11 },
+		{ x: 10, y: 13 },
+	]);
+	t.same([at0, slope], [2, 1], "between what scatters");
+	t.same(line([{ x: 4, y: 7 }]), { at0: 7, slope: 0 }, "one point says nothing of growth");
 });

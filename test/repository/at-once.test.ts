@@ -44,6 +44,32 @@ for (const kind of ["plain", "encrypted"] as const)
 		t.ok((await readAll(repository, "first")).equals(content), "it holds on to what the other one stored");
 	});
 
+t.test("while another process backs up, checkpoints come sooner", async (t) => {
+	const repository = await fresh(t);
+	const content = new Dice(1).bytes(8 * MIB);
+	// Each of these stands for a process: nothing but the files is common to them.
+	const [other, one] = [
+		await openRepository(repository.path),
+		await openRepository(repository.path, { checkpointBeside: 16 }),
+	];
+	const away = new SlowImage(new Dice(2).bytes(5 * MIB));
+	const running = other.backup(request("other", away));
+	await away.half;
+	const slow = new SlowImage(content);
+	const first = one.backup(request("first", slow));
+	await slow.half;
+	// What it read is hashed and stored a moment later.
+	while (filesOf(join(repository.path, "index")).length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+	const { disks } = await repository.backup(request("second", new MemoryImage(content), 1));
+	t.ok(disks[0].new < content.length, `${disks[0].new} of ${content.length} bytes are new to the second`);
+	slow.go();
+	away.go();
+	await Promise.all([first, running]);
+	await Promise.all([other.close(), one.close()]);
+	for (const vm of ["first", "second"]) t.ok((await readAll(repository, vm)).equals(content));
+	t.same((await repository.check({ readData: true })).faults, []);
+});
+
 t.test("the same disk by three processes at once: prune leaves one copy", { timeout: 120_000 }, async (t) => {
 	const repository = await fresh(t);
 	const content = new Dice(7).bytes(12 * MIB);

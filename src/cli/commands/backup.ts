@@ -20,6 +20,11 @@ const command: Command = {
   --read-limit N read no faster than N bytes a second, all disks together (50m)
   --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
   --tag TAG      a word that "forget --tag" can tell the point by; may be repeated
+springback backup --vms FILE [--parallel N] [--read-limit N] [--compression C] [--tag TAG]…
+  The VMs that FILE names, N at once; a restore point each. What is common to them is stored once. FILE is YAML:
+    vms:
+      web1: { disks: [web1.qcow2, data=web1-data.raw], config: web1.xml, tags: [daily] }
+  also since, changes, compression; relative paths begin at the folder of FILE
   Images must not change meanwhile: use a snapshot, or a VM that is off.`,
 	options: {
 		disk: { type: "string", multiple: true },
@@ -29,8 +34,13 @@ const command: Command = {
 		"read-limit": { type: "string" },
 		compression: { type: "string" },
 		tag: { type: "string", multiple: true },
+		vms: { type: "string" },
+		parallel: { type: "string" },
 	},
 	async run(context) {
+		if (text(context, "vms") !== undefined)
+			return (await import("../backup-several.js")).runSeveral(context, readLimit(context));
+		if (text(context, "parallel") !== undefined) throw new UsageError("--parallel is for --vms");
 		const [vm] = positionals(context, ["VM"]);
 		const disks = texts(context, "disk");
 		const tags = texts(context, "tag");
