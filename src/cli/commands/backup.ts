@@ -6,9 +6,10 @@ import { EXIT, UsageError } from "../exit.js";
 import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
 import { compressionOption, positionals, size, text, texts } from "../values.js";
+import { backupFromHost, HOST_HELP, HOST_OPTIONS } from "./backup-host.js";
 
 const command: Command = {
-	summary: "makes a restore point of a VM from disk images or NBD exports",
+	summary: "makes a restore point of a VM: from its hypervisor, from disk images or NBD exports",
 	help: `springback backup VM --disk [NAME=]SRC… [--config FILE] [--since POINT --changes [DISK=]FILE…] [--tag TAG]…
   Stores one restore point; only blocks that the repository does not have yet are written.
   --disk SRC     raw, qcow2 or vmdk file (by extension, or raw:PATH, qcow2:PATH, vmdk:PATH), nbd://… or
@@ -20,8 +21,11 @@ const command: Command = {
   --read-limit N read no faster than N bytes a second, all disks together (50m)
   --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
   --tag TAG      a word that "forget --tag" can tell the point by; may be repeated
-  Images must not change meanwhile: use a snapshot, or a VM that is off.`,
+  Images must not change meanwhile: use a snapshot, or a VM that is off.
+${HOST_HELP}`,
 	options: {
+		...HOST_OPTIONS,
+		host: { type: "string" },
 		disk: { type: "string", multiple: true },
 		config: { type: "string" },
 		since: { type: "string" },
@@ -36,6 +40,10 @@ const command: Command = {
 		const tags = texts(context, "tag");
 		refuseNames(vm, tags);
 		const compression = compressionOption(context);
+		const host = text(context, "host");
+		refuseMixed(context, host !== undefined);
+		if (host !== undefined)
+			return backupFromHost(context, host, { vm, tags, compression, readLimit: readLimit(context) });
 		const repository = await openNamed(context);
 		const bar = context.out.progress("backup");
 		try {
@@ -77,6 +85,13 @@ function refuseNames(vm: string, tags: string[]): void {
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}
+}
+
+/** A disk comes from a host or from a file, and each way has options of its own. */
+function refuseMixed({ values }: Context, host: boolean): void {
+	const wrong = host ? ["disk", "config", "since", "changes"] : Object.keys(HOST_OPTIONS);
+	const given = wrong.find((option) => values[option] !== undefined);
+	if (given !== undefined) throw new UsageError(`--${given} ${host ? "does not go with" : "needs"} --host`);
 }
 
 function readLimit(context: Context): number | undefined {

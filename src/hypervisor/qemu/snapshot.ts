@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import type { Snapshot, SnapshotOptions } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { type UsedNode, usedNode } from "./block-nodes.js";
-import { changeIdOf, GRANULARITY, nextBitmap, recording, worthless } from "./change-tracking.js";
+import { changeIdOf, GRANULARITY, inconsistent, nextBitmap, recording } from "./change-tracking.js";
 import { cleanVm } from "./clean-up.js";
 import { atRest, type Rest } from "./freeze.js";
 import { startHelper } from "./helper.js";
@@ -56,7 +56,7 @@ export const snapshot = async (
 		}
 		return await withQmp(vm, (qmp) => take(open, qmp, options, off), open.socket);
 	} catch (error) {
-		await removeSnapshot(open).catch(() => {});
+		await removeSnapshot(open, true).catch(() => {});
 		if (error instanceof HypervisorError) throw error;
 		throw new HypervisorError("FAILED", `VM ${vm.name}: no snapshot: ${causeOf(error)}`, { cause: error });
 	}
@@ -81,7 +81,7 @@ const take = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions, off:
 	if (open.nodes.length === 0)
 		throw new HypervisorError("UNSUPPORTED", `VM ${vm.name} has no disk that can be backed up`);
 	for (const { node } of open.nodes)
-		for (const name of worthless(node)) await qmp.execute("block-dirty-bitmap-remove", { node: node.name, name });
+		for (const name of inconsistent(node)) await qmp.execute("block-dirty-bitmap-remove", { node: node.name, name });
 	open.bitmap = nextBitmap(
 		open.nodes.map(({ node }) => node),
 		randomBytes(4).toString("hex"),
@@ -151,7 +151,7 @@ const bitmapActions = ({ nodes, bitmap }: OpenSnapshot, what: ("begin" | "stop")
 			: []),
 		...(what.includes("stop")
 			? recording(node)
-					.filter((name) => !worthless(node).includes(name))
+					.filter((name) => !inconsistent(node).includes(name))
 					.map((name) => ({ type: "block-dirty-bitmap-disable", data: { node: node.name, name } }))
 			: []),
 	]);
