@@ -2,7 +2,7 @@
  * The backup flow from files and NBD exports: open the sources, read or guess the configuration, store one
  * restore point. Whatever happens, sources are closed and QEMU is gone at the end.
  */
-import { LimitedImage, ReadLimit } from "../image/index.js";
+import { LimitedImage, ReadLimit, timerUntil } from "../image/index.js";
 import type { Consistency, DiskResult, Point, Progress, Repository } from "../repository/contract.js";
 import { assignDisks, guessConfig } from "../vm/index.js";
 import { readChanges } from "./changes.js";
@@ -54,7 +54,7 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 	const given = options.config === undefined ? undefined : readConfig(options.config);
 	const names = specs.map(({ name }) => name);
 	const changes = await readChanges(repository, vm, names, options.since, options.changes ?? []);
-	const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit);
+	const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit, timerUntil(signal));
 	const sources: OpenSource[] = [];
 	// A source that hangs must not keep an interrupted backup waiting: closing it fails its reads.
 	const giveUp = () => void closeAll(sources).catch(() => {});

@@ -3,7 +3,7 @@
  * changed, give the moment back. Whatever happens, the VM runs on as before, and nothing of ours is left on the host.
  */
 import type { HostVm, Hypervisor, Snapshot } from "../hypervisor/index.js";
-import { ReadLimit } from "../image/index.js";
+import { ReadLimit, timerUntil } from "../image/index.js";
 import {
 	type DiskResult,
 	type Point,
@@ -112,7 +112,7 @@ async function ofSnapshot(
 		requireConsistency(snapshot, consistency, vm);
 		if (snapshot.why !== null) say?.(`consistency ${snapshot.consistency}: ${snapshot.why}`);
 		const config = configOfPoint(description, snapshot);
-		const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit);
+		const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit, timerUntil(signal));
 		for (const { name: disk } of snapshot.disks) {
 			checkInterrupted(signal, "backup");
 			disks.push(await openHostDisk(hypervisor, snapshot, disk, { config, last, limit }));
