@@ -4,6 +4,7 @@ import { findHost } from "../../catalog/index.js";
 import { openHost } from "../../hypervisor/index.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
+import { counted } from "../faults.js";
 import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
 import { catalogPlaces } from "../places.js";
@@ -86,7 +87,7 @@ function line({ vm, point, disks, consistency, frozenMs, seconds }: Omit<HostBac
 	const sum = (of: "size" | "read" | "new" | "stored") => disks.reduce((n, disk) => n + disk[of], 0);
 	const frozen = frozenMs > 0 ? `, frozen for ${frozenMs} ms` : "";
 	return (
-		`${vm}@${point.slice(0, 8)}: ${consistency} consistent${frozen}, ${bytes(sum("size"))} in ${disks.length} disks, ` +
+		`${vm}@${point.slice(0, 8)}: ${consistency} consistent${frozen}, ${bytes(sum("size"))} in ${counted(disks.length, "disk")}, ` +
 		`${bytes(sum("read"))} read, ${bytes(sum("new"))} new, ${bytes(sum("stored"))} stored, ${seconds.toFixed(1)} s`
 	);
 }
