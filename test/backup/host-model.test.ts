@@ -91,6 +91,8 @@ class World {
 	async grow(): Promise<void> {
 		const grains = 1 + this.dice.below(20);
 		const size = this.disks[0].length + grains * GRAIN;
+		// A run that died may have left a filter over the disk, and QEMU then refuses.
+		await this.lab.hypervisor.cleanUp();
 		await this.lab.resize("one", 0, size);
 		this.disks[0] = Buffer.concat([this.disks[0]], size);
 		this.grown[0] += grains + 1;

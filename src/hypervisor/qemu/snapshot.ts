@@ -10,6 +10,7 @@ import { changeIdOf, GRANULARITY, inconsistent, nextBitmap, recording } from "./
 import { cleanVm } from "./clean-up.js";
 import { atRest, type Rest } from "./freeze.js";
 import { startHelper } from "./helper.js";
+import { paused } from "./pause.js";
 import type { Qmp } from "./qmp.js";
 import { removeSnapshot } from "./remove-snapshot.js";
 import { accessNode, addAccess, addFilter, beginScratch, useFilter } from "./scratch.js";
@@ -113,9 +114,11 @@ const ofRunning = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions)
 	const moment = async () => {
 		// The new bitmaps begin before the moment and the old ones stop behind it: both may say too much, neither too little.
 		await qmp.execute("transaction", { actions: bitmapActions(open, ["begin"]) });
-		await together(qmp, nodes.length, async () => {
+		const change = async () => {
 			for (const { index } of nodes) await useFilter(qmp, index);
-		});
+		};
+		// Several disks change over at one moment: the guest stands still meanwhile, for milliseconds.
+		await (nodes.length > 1 ? paused(vm, qmp, change) : change());
 		const stop = bitmapActions(open, ["stop"]);
 		if (stop.length > 0) await qmp.execute("transaction", { actions: stop });
 	};
@@ -125,18 +128,6 @@ const ofRunning = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions)
 	for (const { index } of nodes) await addAccess(qmp, index);
 	open.access = accessNode;
 	return rest;
-};
-
-/** Several disks change over at one moment: the guest stands still meanwhile, for milliseconds. */
-const together = async (qmp: Qmp, count: number, work: () => Promise<void>): Promise<void> => {
-	const { status } = await qmp.execute<{ status: string }>("query-status");
-	const pause = count > 1 && status === "running";
-	if (pause) await qmp.execute("stop");
-	try {
-		await work();
-	} finally {
-		if (pause) await qmp.execute("cont");
-	}
 };
 
 const bitmapActions = ({ nodes, bitmap }: OpenSnapshot, what: ("begin" | "stop")[]): object[] =>
