@@ -9,8 +9,8 @@ import t from "tap";
 import { MIB } from "../hypervisor/content.js";
 import { HostLab } from "./host-lab.js";
 
-/** Of the commands, every so manieth in short runs. */
-const STRIDE = process.env.SPRINGBACK_LONG ? 1 : 4;
+/** Short runs leave out the first commands, which only ask, and take some of the others. */
+const [FIRST, STRIDE] = process.env.SPRINGBACK_LONG ? [0, 1] : [35, 4];
 const built = (path: string) => fileURLToPath(new URL(`../../src/${path}`, import.meta.url));
 const RUN = `
 	const [backup, hypervisor, repository, qmp] = await Promise.all(process.argv.slice(1, 5).map((url) => import(url)));
@@ -40,9 +40,8 @@ t.test("killed before each command", { timeout: 600_000 }, async (t) => {
 	await lab.hypervisor.power("one", "on");
 	await lab.backup("one");
 	const shadow = [Buffer.alloc(size), Buffer.alloc(size)];
-	let count = 1;
 	let done = false;
-	for (let before = 0; !done; before += STRIDE) {
+	for (let before = FIRST; !done; before += STRIDE) {
 		const letter = String.fromCharCode(97 + (before % 26));
 		const at = (before % 120) * 65536;
 		for (const [n, disk] of shadow.entries()) {
@@ -54,14 +53,14 @@ t.test("killed before each command", { timeout: 600_000 }, async (t) => {
 		const { status, stdout, stderr } = spawnSync(process.execPath, args, { env, encoding: "utf8" });
 		done = status === 0;
 		if (!done && stderr !== "") throw new Error(stderr);
-		const point = (await lab.repository.points()).at(-1)!;
-		if ((await lab.repository.points()).length > count) count += 1;
-		else {
-			// What the next run must read is not more than what was written since the last point.
+		const [last, made] = await lab.repository.points();
+		if (made === undefined) {
 			const { disks } = await lab.backup("one");
-			count += 1;
 			t.match(disks, [{ tracked: true }, { tracked: true }], `killed before ${stdout} (${before})`);
-			t.ok(disks.every(({ read }) => read <= 65536));
+			t.ok(
+				disks.every(({ read }) => read <= 65536),
+				"no more is read than was written since the last point",
+			);
 		}
 		await lab.hypervisor.cleanUp();
 		t.equal((await lab.hypervisor.list())[0].state, "running");
@@ -69,9 +68,6 @@ t.test("killed before each command", { timeout: 600_000 }, async (t) => {
 		const newest = (await lab.repository.points()).at(-1)!;
 		for (const [n, disk] of shadow.entries())
 			t.ok((await lab.stored(newest.id, `disk${n}`)).equals(disk), `disk${n} in ${newest.id.slice(0, 8)}`);
-		if (!done)
-			await lab.repository.forget({ what: { specs: [`one@${point.id}`] }, force: true, now: () => new Date() });
-		count = (await lab.repository.points()).length;
+		await lab.repository.forget({ what: { specs: [`one@${last.id}`] }, force: true, now: () => new Date() });
 	}
-	t.ok(count > 0);
 });
