@@ -10,4 +10,12 @@ export { CONSISTENCIES, type MinimumConsistency } from "./host-consistency.js";
 export { type HostFacts, hostFactsOf, lastPointOf } from "./host-facts.js";
 export { type OpenSource, openSource } from "./open-source.js";
 export { findQemu } from "./qemu.js";
+export {
+	type BackedUpSession,
+	backupSession,
+	lastPointOfSession,
+	type SessionBackupOptions,
+	type SessionBackupReport,
+	sessionFactsOf,
+} from "./session-backup.js";
 export { type FileFormat, parseSources, type SourceSpec } from "./source-spec.js";

@@ -7,6 +7,7 @@ import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
 import { compressionOption, positionals, size, text, texts } from "../values.js";
 import { backupFromHost, HOST_HELP, HOST_OPTIONS } from "./backup-host.js";
+import { backupFromSession, SESSION_HELP } from "./backup-session.js";
 
 const command: Command = {
 	summary: "makes a restore point of a VM: from its hypervisor, from disk images or NBD exports",
@@ -22,8 +23,10 @@ const command: Command = {
   --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
   --tag TAG      a word that "forget --tag" can tell the point by; may be repeated
   Images must not change meanwhile: use a snapshot, or a VM that is off.
-${HOST_HELP}`,
+${HOST_HELP}
+${SESSION_HELP}`,
 	options: {
+		session: { type: "string" },
 		...HOST_OPTIONS,
 		host: { type: "string" },
 		disk: { type: "string", multiple: true },
@@ -35,13 +38,15 @@ ${HOST_HELP}`,
 		tag: { type: "string", multiple: true },
 	},
 	async run(context) {
-		const [vm] = positionals(context, ["VM"]);
+		const session = text(context, "session");
+		const [vm] = positionals(context, session === undefined ? ["VM"] : []);
 		const disks = texts(context, "disk");
 		const tags = texts(context, "tag");
-		refuseNames(vm, tags);
+		refuseNames(vm ?? text(context, "as"), tags);
 		const compression = compressionOption(context);
 		const host = text(context, "host");
-		refuseMixed(context, host !== undefined);
+		refuseMixed(context);
+		if (session !== undefined) return backupFromSession(context, session, { tags, compression });
 		if (host !== undefined)
 			return backupFromHost(context, host, { vm, tags, compression, readLimit: readLimit(context) });
 		const repository = await openNamed(context);
@@ -78,20 +83,28 @@ ${HOST_HELP}`,
 export default command;
 
 /** Before anything is opened: a name that cannot be is a wrong argument. */
-function refuseNames(vm: string, tags: string[]): void {
+function refuseNames(vm: string | undefined, tags: string[]): void {
 	try {
-		checkVmName(vm);
+		if (vm !== undefined) checkVmName(vm);
 		for (const tag of tags) checkTag(tag);
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}
 }
 
-/** A disk comes from a host or from a file, and each way has options of its own. */
-function refuseMixed({ values }: Context, host: boolean): void {
-	const wrong = host ? ["disk", "config", "since", "changes"] : Object.keys(HOST_OPTIONS);
+/** Disks come from files, a host or a session, and each way has options of its own. */
+function refuseMixed({ values }: Context): void {
+	const way = ["session", "host"].find((option) => values[option] !== undefined);
+	const ofFiles = ["disk", "config", "since", "changes"];
+	const ofHost = ["host", ...Object.keys(HOST_OPTIONS)];
+	const wrong = {
+		session: [...ofFiles, ...ofHost.filter((option) => option !== "as"), "read-limit"],
+		host: ofFiles,
+		disk: ofHost,
+	}[way ?? "disk"]!;
 	const given = wrong.find((option) => values[option] !== undefined);
-	if (given !== undefined) throw new UsageError(`--${given} ${host ? "does not go with" : "needs"} --host`);
+	if (given === undefined) return;
+	throw new UsageError(way === undefined ? `--${given} needs --host` : `--${given} does not go with --${way}`);
 }
 
 function readLimit(context: Context): number | undefined {
