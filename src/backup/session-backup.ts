@@ -37,6 +37,8 @@ export interface SessionBackupReport {
 	session: string;
 	/** id of the point since which only changes were read */
 	since: string;
+	/** UTC: all that was written until then is in it */
+	until: string;
 	disks: DiskResult[];
 	seconds: number;
 	consistency: "crash";
@@ -123,6 +125,7 @@ export async function backupSession(
 			vm: point.vm,
 			session: session.name,
 			since: base.id,
+			until: taken.toISOString(),
 			disks: results,
 			seconds: Math.round(performance.now() - began) / 1000,
 			consistency: "crash",

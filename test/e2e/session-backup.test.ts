@@ -57,12 +57,14 @@ t.test("restore points of a session", { timeout: 200_000 }, async (t) => {
 		"only what is new since the first",
 	);
 	await expect("other");
+	t.match(await work.sessions(), [{ session: "s", unprotectedSince: null }], "nothing was written since");
 	t.match((await backup()).disks, [{ read: 0 }, { read: 0 }]);
 
 	await work.killMountd("s");
 	const again = await Promise.all(published.ready.nbd.map(({ uris }) => connectNbd(uris[0])));
 	disks.splice(0, 2, ...again);
 	await write(0, "d", 0, 512);
+	t.match(await work.sessions(), [{ session: "s", unprotectedSince: String }]);
 	await work.json(["forget", `vm@${(await work.json<{ id: string }[]>(["points", "vm"])).at(-1)!.id}`]);
 	const third = await backup();
 	t.match(third, { since: second.point, disks: [{ read: 65536 }, { read: 0 }] });

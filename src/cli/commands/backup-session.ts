@@ -1,5 +1,6 @@
 /** `springback backup --session NAME` */
 import { backupSession } from "../../backup/index.js";
+import type { ControlClient } from "../../mountd/control-client.js";
 import { SessionStore } from "../../mountd/session-store.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
@@ -36,6 +37,9 @@ export async function backupFromSession(
 			signal,
 		});
 		bar.end();
+		await tellProtected(statePath(context), uuid, report.until).catch((error: Error) =>
+			out.say(`the mount process does not note that the session is protected: ${error.message}`),
+		);
 		const sum = (of: "read" | "new" | "stored") => report.disks.reduce((n, disk) => n + disk[of], 0);
 		out.result(
 			report,
@@ -49,19 +53,33 @@ export async function backupFromSession(
 	}
 }
 
+/** So that `sessions` shows since when it holds what is in no restore point. */
+async function tellProtected(state: string, session: string, until: string): Promise<void> {
+	await eachMountd(state, async (client) => {
+		await client.call("protected", { session, until });
+	});
+}
+
 /** The UNIX socket for NBD of the mount process that serves it; undefined when none does. */
 async function servedOn(state: string, uuid: string): Promise<string | undefined> {
 	let found: string | undefined;
+	await eachMountd(state, async (client) => {
+		const { nbdSocket } = await client.call("hello", {});
+		const sessions = await client.call("sessions", {});
+		if (sessions.some((info) => info.uuid === uuid && info.state === "open")) found ??= nbdSocket ?? undefined;
+	});
+	return found;
+}
+
+/** One that is just ending serves nothing any more. */
+async function eachMountd(state: string, ask: (client: ControlClient) => Promise<void>): Promise<void> {
 	for (const client of await runningMountds(state)) {
 		try {
-			const { nbdSocket } = await client.call("hello", {});
-			const sessions = await client.call("sessions", {});
-			if (sessions.some((info) => info.uuid === uuid && info.state === "open")) found ??= nbdSocket ?? undefined;
+			await ask(client);
 		} catch (error) {
 			if (!isEnding(error)) throw error;
 		} finally {
 			client.end();
 		}
 	}
-	return found;
 }
