@@ -3,9 +3,10 @@
  * restore point. Whatever happens, sources are closed and QEMU is gone at the end.
  */
 import { LimitedImage, ReadLimit, timerUntil } from "../image/index.js";
-import type { Consistency, DiskResult, Point, Progress, Repository } from "../repository/contract.js";
+import type { Consistency, DiskResult, Progress, Repository } from "../repository/contract.js";
 import { assignDisks, guessConfig } from "../vm/index.js";
 import { readChanges } from "./changes.js";
+import { clockWarnings } from "./clock.js";
 import { type ReadConfig, readConfig } from "./config-file.js";
 import { checkInterrupted } from "./errors.js";
 import { type OpenSource, openSource } from "./open-source.js";
@@ -106,16 +107,6 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 		signal?.removeEventListener("abort", giveUp);
 		await closeAll(sources);
 	}
-}
-
-/** Points are ordered by time, so one that was made after the clock was set back is not the newest. */
-async function clockWarnings(repository: Repository, { id, vm, time }: Point): Promise<string[]> {
-	const newest = await repository.resolve(vm);
-	if (newest.id === id || newest.time <= time) return [];
-	return [
-		`the clock says ${time}, but the newest restore point of ${vm} is of ${newest.time}: check the clock; ` +
-			`${vm} still names that one, this one is ${vm}@${id.slice(0, 8)}`,
-	];
 }
 
 async function configure(vm: string, sources: OpenSource[], given: ReadConfig | undefined): Promise<ReadConfig> {

@@ -11,6 +11,7 @@ import {
 	type Repository,
 	RepositoryError,
 } from "../repository/contract.js";
+import { clockWarnings } from "./clock.js";
 import { checkInterrupted, reason } from "./errors.js";
 import { configOfPoint } from "./host-config.js";
 import { type MinimumConsistency, requireConsistency } from "./host-consistency.js";
@@ -82,6 +83,10 @@ export async function hostBackup(repository: Repository, options: HostBackupOpti
 	const vm = findHostVm(await hypervisor.list(), options.vm, host.name);
 	const points = await repository.points();
 	const name = pointNameOf(points, vm, options.as);
+	if (vm.session !== null)
+		options.say?.(
+			`it runs from session ${vm.session}: springback backup --session ${vm.session} reads only what it changed`,
+		);
 	for (const line of await hypervisor.cleanUp()) options.say?.(`left by a run that died, taken away: ${line}`);
 	const about = { VM: vm.name, VM_ID: vm.id, HOST: host.name, REPO: repository.path, NAME: name };
 	return withScripts(options, about, () => {
@@ -146,13 +151,14 @@ async function ofSnapshot(
 		throw error;
 	} finally {
 		signal?.removeEventListener("abort", giveUp);
-		await closeAll(disks);
+		await closeAll(disks).catch(() => {});
 		await hypervisor.removeSnapshot(snapshot, { forget: stored === undefined }).catch((error: unknown) => {
 			const line = `VM ${vm.name}: the snapshot is still there, the next backup takes it away: ${reason(error)}`;
 			if (stored === undefined) say?.(line);
 			else warnings.push(line);
 		});
 	}
+	warnings.push(...(await clockWarnings(repository, stored.point)));
 	for (const { name: disk, why } of snapshot.left) warnings.push(`disk ${disk} is NOT in the restore point: ${why}`);
 	return {
 		point: stored.point.id,
