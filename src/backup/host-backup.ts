@@ -105,7 +105,7 @@ async function ofSnapshot(
 	const { host, hypervisor, consistency = "crash", quiesce = true, freezeMs, scratch, signal, say } = options;
 	const began = performance.now();
 	const description = await hypervisor.readConfig(vm.id);
-	const snapshot = await hypervisor.snapshot(vm.id, { quiesce, freezeMs, scratch });
+	const snapshot = await hypervisor.snapshot(vm.id, { quiesce, freezeMs, scratch, since: last?.facts.changeId });
 	const taken = (options.now ?? (() => new Date()))();
 	const disks: OpenHostDisk[] = [];
 	const warnings: string[] = [];
