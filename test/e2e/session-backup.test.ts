@@ -70,6 +70,31 @@ t.test("restore points of a session", { timeout: 200_000 }, async (t) => {
 	t.match(third, { since: second.point, disks: [{ read: 65536 }, { read: 0 }] });
 	await expect("vm");
 
+	// A number goes to the first disk, then to the second: at any one moment they are the same, or one apart.
+	let writing = true;
+	const writer = (async () => {
+		for (let n = 1; writing; n++)
+			for (const disk of disks) {
+				const sector = Buffer.alloc(512);
+				sector.writeUInt32LE(n);
+				await disk.write(65536 * 30, sector);
+			}
+	})();
+	for (let round = 0; round < 3; round++) {
+		const { point: made } = await backup("--as", "moment");
+		const [a, b] = await Promise.all(
+			[0, 1].map(async (n) => {
+				const file = work.path(`moment${n}.raw`);
+				const args = ["export", `moment@${made}`, "--disk", String(n), "-o", file, "--overwrite"];
+				t.equal((await work.cli(args)).code, 0);
+				return readFileSync(file).readUInt32LE(65536 * 30);
+			}),
+		);
+		t.ok(a > 0 && (a === b || a === b + 1), `${a} and ${b}: of one moment`);
+	}
+	writing = false;
+	await writer;
+
 	for (const [args, code, words] of [
 		[["--session", "none"], 2, /no session none/],
 		[["vm", "--session", "s"], 2, /one argument too many/],
