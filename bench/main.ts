@@ -16,17 +16,18 @@ import { json, markdown, type Report } from "./measure/report.js";
 import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
 import { endurance } from "./scenarios/endurance.js";
+import { guestLatency } from "./scenarios/guest-latency.js";
 import { nbd } from "./scenarios/nbd.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
 import { scale } from "./scenarios/scale.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, scale, endurance];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, scale, endurance, guestLatency];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 
-${SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`).join("\n")}
+${SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(15)}${summary}`).join("\n")}
 
   --pairs N    measure every side N times, in alternation
   --quick      one pair and short loads: to see that it works, not for figures

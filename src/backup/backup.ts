@@ -2,10 +2,11 @@
  * The backup flow from files and NBD exports: open the sources, read or guess the configuration, store one
  * restore point. Whatever happens, sources are closed and QEMU is gone at the end.
  */
-import { LimitedImage, ReadLimit } from "../image/index.js";
-import type { Consistency, DiskResult, Point, Progress, Repository } from "../repository/contract.js";
+import { LimitedImage, ReadLimit, timerUntil } from "../image/index.js";
+import type { Consistency, DiskResult, Progress, Repository } from "../repository/contract.js";
 import { assignDisks, guessConfig } from "../vm/index.js";
 import { readChanges } from "./changes.js";
+import { clockWarnings } from "./clock.js";
 import { type ReadConfig, readConfig } from "./config-file.js";
 import { checkInterrupted } from "./errors.js";
 import { type OpenSource, openSource } from "./open-source.js";
@@ -54,7 +55,8 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 	const given = options.config === undefined ? undefined : readConfig(options.config);
 	const names = specs.map(({ name }) => name);
 	const changes = await readChanges(repository, vm, names, options.since, options.changes ?? []);
-	const limit = typeof options.readLimit === "number" ? new ReadLimit(options.readLimit) : options.readLimit;
+	const limit =
+		typeof options.readLimit === "number" ? new ReadLimit(options.readLimit, timerUntil(signal)) : options.readLimit;
 	const sources: OpenSource[] = [];
 	// A source that hangs must not keep an interrupted backup waiting: closing it fails its reads.
 	const giveUp = () => void closeAll(sources).catch(() => {});
@@ -106,16 +108,6 @@ export async function backup(repository: Repository, options: BackupOptions): Pr
 		signal?.removeEventListener("abort", giveUp);
 		await closeAll(sources);
 	}
-}
-
-/** Points are ordered by time, so one that was made after the clock was set back is not the newest. */
-async function clockWarnings(repository: Repository, { id, vm, time }: Point): Promise<string[]> {
-	const newest = await repository.resolve(vm);
-	if (newest.id === id || newest.time <= time) return [];
-	return [
-		`the clock says ${time}, but the newest restore point of ${vm} is of ${newest.time}: check the clock; ` +
-			`${vm} still names that one, this one is ${vm}@${id.slice(0, 8)}`,
-	];
 }
 
 async function configure(vm: string, sources: OpenSource[], given: ReadConfig | undefined): Promise<ReadConfig> {

@@ -2,7 +2,7 @@
  * Several VMs, some at once, into one open repository: what they have in common is stored once. Each has its own restore
  * point, and one that fails takes no other with it.
  */
-import { ReadLimit } from "../image/index.js";
+import { ReadLimit, timerUntil } from "../image/index.js";
 import type { Progress, Repository } from "../repository/contract.js";
 import { type BackupReport, backup } from "./backup.js";
 import type { ListedVm } from "./vm-list.js";
@@ -37,7 +37,7 @@ export async function backupSeveral(
 	options: SeveralOptions,
 ): Promise<VmOutcome[]> {
 	const { signal, ended } = options;
-	const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit);
+	const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit, timerUntil(signal));
 	const sum = new SumOfProgress(vms.length, options.progress);
 	const one = async (listed: ListedVm): Promise<VmOutcome> => {
 		const { vm, tags } = listed;

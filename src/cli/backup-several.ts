@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { type BackupReport, backupSeveral, readVmList, type VmOutcome } from "../backup/index.js";
 import { checkTag } from "../repository/index.js";
 import type { Context } from "./command.js";
+import { HOST_OPTIONS } from "./commands/backup-host.js";
 import { EXIT, errorLine, exitCode, UsageError } from "./exit.js";
 import { openNamed } from "./keys.js";
 import { bytes } from "./output.js";
@@ -10,6 +11,8 @@ import { compressionOption, count, positionals, text, texts } from "./values.js"
 
 /** Of `backup`, those that say what a single VM is. */
 const OF_ONE = ["disk", "config", "since", "changes"];
+/** Those of its other ways. */
+const OF_OTHERS = ["host", "session", ...Object.keys(HOST_OPTIONS)];
 /** More VMs at once than this only if asked for: each reads its source with buffers of its own. */
 const MOST_UNASKED = 4;
 
@@ -19,6 +22,8 @@ export async function runSeveral(context: Context, readLimit: number | undefined
 	for (const option of OF_ONE)
 		if (context.values[option] !== undefined)
 			throw new UsageError(`--${option} and --vms: write it into the file, to the VM that it is for`);
+	const other = OF_OTHERS.find((option) => context.values[option] !== undefined);
+	if (other !== undefined) throw new UsageError(`--${other} does not go with --vms`);
 	const parallel = count(context, "parallel") ?? Math.min(MOST_UNASKED, availableParallelism());
 	if (parallel === 0) throw new UsageError("--parallel 0: nothing would be done");
 	const tags = texts(context, "tag");

@@ -8,7 +8,7 @@ export {
 	type Loan,
 	type WritableImage,
 } from "./image.js";
-export { LimitedImage, ReadLimit, type Timer } from "./limited.js";
+export { LimitedImage, ReadLimit, type Timer, timerUntil } from "./limited.js";
 export { padded } from "./padded.js";
 export { checkRange, pushExtent } from "./range.js";
 export { openRaw, RawImage, type RawOptions } from "./raw.js";

@@ -1,4 +1,5 @@
 /** An Image that is read no faster than agreed: a backup must not take a production disk's whole bandwidth. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Extent, Image, Loan } from "./image.js";
 
 /** Milliseconds that never go back, and how to wait for some of them. */
@@ -11,6 +12,12 @@ const systemTimer: Timer = {
 	now: () => performance.now(),
 	sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
 };
+
+/** The system's, except that nobody waits after the signal. */
+export const timerUntil = (signal: AbortSignal | undefined): Timer => ({
+	...systemTimer,
+	sleep: (milliseconds) => sleep(milliseconds, undefined, { signal }).catch(() => {}),
+});
 
 /** How much may be read at once after a pause, as time at the agreed rate. */
 const BURST_MS = 100;

@@ -198,6 +198,10 @@ async function run(config: MountdConfig): Promise<void> {
 				if (publisher.count === 0) endWhenIdle();
 				return result;
 			},
+			protected: async ({ session, until }) => {
+				publisher.noteProtected(session, until);
+				return {};
+			},
 			sessions: () => publisher.sessions(),
 			stats: async () => stats.collect(),
 		},

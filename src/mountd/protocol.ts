@@ -124,6 +124,8 @@ export interface ControlMethods {
 	publish: { params: PublishParams; result: PublishResult };
 	close: { params: { session: string }; result: CloseResult };
 	finish: { params: FinishParams; result: FinishResult };
+	/** a restore point has what was written until `until` (UTC); `session`: its UUID */
+	protected: { params: { session: string; until: string }; result: Record<string, never> };
 	sessions: { params: Record<string, never>; result: SessionInfo[] };
 	stats: { params: Record<string, never>; result: StatsResult };
 }

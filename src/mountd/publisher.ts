@@ -311,6 +311,11 @@ export class Publisher {
 		this.serving.noteAll();
 	}
 
+	/** A restore point has what was written until then. @param session its UUID @param until UTC */
+	noteProtected(session: string, until: string): void {
+		this.serving.noteProtected(session, until);
+	}
+
 	/** Ends serving of every session without changing what they are: they are open again at the next start. */
 	async shutdown(): Promise<void> {
 		// A request that waits for a disk that hangs has nothing to lose: what counts is on disk before it is answered.

@@ -219,9 +219,20 @@ export class Serving {
 		}
 		const lastWrite = usage.lastWrite === 0n ? null : timeOf(usage.lastWrite);
 		if (record.lastWrite === lastWrite && record.writtenBytes === writtenBytes(usage)) return;
-		record.unprotectedSince ??= lastWrite;
+		if (record.lastWrite !== lastWrite) record.unprotectedSince ??= lastWrite;
 		record.lastWrite = lastWrite;
 		record.writtenBytes = writtenBytes(usage);
+		this.options.store.save(session);
+	}
+
+	/** A restore point has what was written until then. */
+	noteProtected(uuid: string, until: string): void {
+		const session = [...this.open.values()].find(({ record }) => record.uuid === uuid);
+		if (session === undefined) return;
+		this.note(session);
+		const { record } = session;
+		const later = record.lastWrite !== null && Date.parse(record.lastWrite) > Date.parse(until);
+		record.unprotectedSince = later ? until : null;
 		this.options.store.save(session);
 	}
 

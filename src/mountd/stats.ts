@@ -81,7 +81,8 @@ export class StatsCollector {
 			free: usage.freeBytes,
 			total: usage.totalBytes,
 			lastWrite,
-			unprotectedSince: record.unprotectedSince ?? lastWrite,
+			// What was not noted yet is not protected; what was noted may be.
+			unprotectedSince: record.unprotectedSince ?? (record.lastWrite === lastWrite ? null : lastWrite),
 			syncs: syncs.snapshot(),
 		};
 	}

@@ -226,6 +226,8 @@ export interface SessionTree {
 	/** Extents of a range written since an epoch (exclusive; 0: ever), sorted, merged, as of now. */
 	changes(id: InodeId, since: number, offset: number, length: number): Extent[] | Promise<Extent[]>;
 	snapshot(id: InodeId): Promise<EpochSnapshot>;
+	/** Several files at one moment; each is released by itself. */
+	snapshots(ids: InodeId[]): Promise<EpochSnapshot[]>;
 	usage(): SessionUsage;
 	/** Has `observer` told how long each sync of the log took, the write that it belongs to included. */
 	observeSyncs?(observer: (milliseconds: number) => void): void;

@@ -144,19 +144,33 @@ export class Session implements SessionTree {
 	}
 
 	async snapshot(id: InodeId): Promise<EpochSnapshot> {
+		return (await this.snapshots([id]))[0];
+	}
+
+	async snapshots(ids: InodeId[]): Promise<EpochSnapshot[]> {
 		const { checkpointer, reader, state, store } = this.engine;
-		nodeOf(state, id);
-		let frozen: { node: Node; epoch: number } | undefined;
+		for (const id of ids) nodeOf(state, id);
+		const nodes: Node[] = [];
+		let epoch = 0;
 		const hold = await checkpointer.full(true, () => {
-			const node = state.nodes.get(id);
-			if (node) frozen = { node: { ...node }, epoch: state.epoch - 1 };
+			epoch = state.epoch - 1;
+			for (const id of ids) {
+				const node = state.nodes.get(id);
+				if (node) nodes.push({ ...node });
+			}
 		});
-		if (!frozen) {
+		if (nodes.length < ids.length) {
 			checkpointer.release(hold);
-			throw new OverlayError("ESTALE", `inode ${id} does not exist any more`);
+			throw new OverlayError(
+				"ESTALE",
+				`inode ${ids.find((id) => !nodes.some((node) => node.id === id))} does not exist any more`,
+			);
 		}
-		const view = this.engine.viewOfNode(frozen.node);
-		return makeSnapshot(checkpointer, hold, reader, store, frozen.node, frozen.epoch, view);
+		let users = nodes.length;
+		const release = (): void => {
+			if (--users === 0) checkpointer.release(hold);
+		};
+		return nodes.map((node) => makeSnapshot(release, hold, reader, store, node, epoch, this.engine.viewOfNode(node)));
 	}
 
 	observeSyncs(observer: (milliseconds: number) => void): void {

@@ -3,7 +3,7 @@
  */
 import { type Extent, type Image, ImageError, type Loan } from "../image/image.js";
 import { changesWithin } from "./changes.js";
-import type { Checkpointer, Hold } from "./checkpoint.js";
+import type { Hold } from "./checkpoint.js";
 import { getU64 } from "./codec.js";
 import type { EpochSnapshot } from "./contract.js";
 import type { Node } from "./inode.js";
@@ -50,9 +50,9 @@ class SnapshotImage implements Image {
 	}
 }
 
-/** `node`, `epoch` and `view` are of the instant of the freeze; the tree is `hold`'s. */
+/** `node`, `epoch` and `view` are of the instant of the freeze; the tree is `hold`'s, until `released` is called. */
 export const makeSnapshot = (
-	checkpointer: Checkpointer,
+	released: () => void,
 	hold: Hold,
 	reader: ContentReader,
 	store: PageStore,
@@ -62,6 +62,7 @@ export const makeSnapshot = (
 ): EpochSnapshot => {
 	const frozen = { ...view, deltas: [], root: hold.root };
 	const image = new SnapshotImage(reader, frozen, node.size);
+	let left = false;
 	return {
 		epoch,
 		image,
@@ -74,8 +75,10 @@ export const makeSnapshot = (
 			return changesWithin(reader, frozen, node, since, offset, length);
 		},
 		release: async () => {
+			if (left) return;
+			left = true;
 			image.closed = true;
-			checkpointer.release(hold);
+			released();
 		},
 	};
 };

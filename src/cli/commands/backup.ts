@@ -6,9 +6,11 @@ import { EXIT, UsageError } from "../exit.js";
 import { openNamed } from "../keys.js";
 import { bytes } from "../output.js";
 import { compressionOption, positionals, size, text, texts } from "../values.js";
+import { backupFromHost, HOST_HELP, HOST_OPTIONS } from "./backup-host.js";
+import { backupFromSession, SESSION_HELP } from "./backup-session.js";
 
 const command: Command = {
-	summary: "makes a restore point of a VM from disk images or NBD exports",
+	summary: "makes a restore point of a VM: from its hypervisor, from disk images or NBD exports",
 	help: `springback backup VM --disk [NAME=]SRC… [--config FILE] [--since POINT --changes [DISK=]FILE…] [--tag TAG]…
   Stores one restore point; only blocks that the repository does not have yet are written.
   --disk SRC     raw, qcow2 or vmdk file (by extension, or raw:PATH, qcow2:PATH, vmdk:PATH), nbd://… or
@@ -20,13 +22,18 @@ const command: Command = {
   --read-limit N read no faster than N bytes a second, all disks together (50m)
   --compression C  none, lz4, zstd or zstd:1 to zstd:19, for what is new in this backup (default: the repository's)
   --tag TAG      a word that "forget --tag" can tell the point by; may be repeated
+  Images must not change meanwhile: use a snapshot, or a VM that is off.
+${HOST_HELP}
+${SESSION_HELP}
 springback backup --vms FILE [--parallel N] [--read-limit N] [--compression C] [--tag TAG]…
   The VMs that FILE names, N at once; a restore point each. What is common to them is stored once. FILE is YAML:
     vms:
       web1: { disks: [web1.qcow2, data=web1-data.raw], config: web1.xml, tags: [daily] }
-  also since, changes, compression; relative paths begin at the folder of FILE
-  Images must not change meanwhile: use a snapshot, or a VM that is off.`,
+  also since, changes, compression; relative paths begin at the folder of FILE`,
 	options: {
+		session: { type: "string" },
+		...HOST_OPTIONS,
+		host: { type: "string" },
 		disk: { type: "string", multiple: true },
 		config: { type: "string" },
 		since: { type: "string" },
@@ -41,11 +48,17 @@ springback backup --vms FILE [--parallel N] [--read-limit N] [--compression C] [
 		if (text(context, "vms") !== undefined)
 			return (await import("../backup-several.js")).runSeveral(context, readLimit(context));
 		if (text(context, "parallel") !== undefined) throw new UsageError("--parallel is for --vms");
-		const [vm] = positionals(context, ["VM"]);
+		const session = text(context, "session");
+		const [vm] = positionals(context, session === undefined ? ["VM"] : []);
 		const disks = texts(context, "disk");
 		const tags = texts(context, "tag");
-		refuseNames(vm, tags);
+		refuseNames(vm ?? text(context, "as"), tags);
 		const compression = compressionOption(context);
+		const host = text(context, "host");
+		refuseMixed(context);
+		if (session !== undefined) return backupFromSession(context, session, { tags, compression });
+		if (host !== undefined)
+			return backupFromHost(context, host, { vm, tags, compression, readLimit: readLimit(context) });
 		const repository = await openNamed(context);
 		const bar = context.out.progress("backup");
 		try {
@@ -80,13 +93,28 @@ springback backup --vms FILE [--parallel N] [--read-limit N] [--compression C] [
 export default command;
 
 /** Before anything is opened: a name that cannot be is a wrong argument. */
-function refuseNames(vm: string, tags: string[]): void {
+function refuseNames(vm: string | undefined, tags: string[]): void {
 	try {
-		checkVmName(vm);
+		if (vm !== undefined) checkVmName(vm);
 		for (const tag of tags) checkTag(tag);
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}
+}
+
+/** Disks come from files, a host or a session, and each way has options of its own. */
+function refuseMixed({ values }: Context): void {
+	const way = ["session", "host"].find((option) => values[option] !== undefined);
+	const ofFiles = ["disk", "config", "since", "changes"];
+	const ofHost = ["host", ...Object.keys(HOST_OPTIONS)];
+	const wrong = {
+		session: [...ofFiles, ...ofHost.filter((option) => option !== "as"), "read-limit"],
+		host: ofFiles,
+		disk: ofHost,
+	}[way ?? "disk"]!;
+	const given = wrong.find((option) => values[option] !== undefined);
+	if (given === undefined) return;
+	throw new UsageError(way === undefined ? `--${given} needs --host` : `--${given} does not go with --${way}`);
 }
 
 function readLimit(context: Context): number | undefined {

@@ -5,8 +5,8 @@
 import type { DirtyBitmap, UsedNode } from "./block-nodes.js";
 import { OURS } from "./block-nodes.js";
 
-/** Bitmaps kept for each disk: how many snapshots back `since` may lie. */
-export const BITMAPS_KEPT = 4;
+/** Bitmaps kept for each disk, the one that records included: how many snapshots back `since` may lie. */
+export const BITMAPS_KEPT = 5;
 /** bytes; changes are known to this grain */
 export const GRANULARITY = 65536;
 const NAME = /^springback-(\d{8})-[0-9a-f]{8}$/;
@@ -42,11 +42,10 @@ export const inconsistent = (node: UsedNode): string[] =>
 		.filter((bitmap) => bitmap.inconsistent === true)
 		.map(({ name }) => name);
 
-/** Bitmaps that are of no use any more: damaged, or too old. */
-export const worthless = (node: UsedNode): string[] => {
+/** Bitmaps before the newest ones: nobody asks so far back. */
+export const tooOld = (node: UsedNode): string[] => {
 	const good = tracked(node).filter((bitmap) => bitmap.inconsistent !== true);
-	const old = good.slice(0, Math.max(0, good.length - BITMAPS_KEPT)).map(({ name }) => name);
-	return [...inconsistent(node), ...old];
+	return good.slice(0, Math.max(0, good.length - BITMAPS_KEPT)).map(({ name }) => name);
 };
 
 /** Those that still record. */
@@ -54,6 +53,10 @@ export const recording = (node: UsedNode): string[] =>
 	tracked(node)
 		.filter((bitmap) => bitmap.recording)
 		.map(({ name }) => name);
+
+/** The good one right before `name` in the chain. */
+export const bitmapBefore = (node: UsedNode, name: string): string | undefined =>
+	tracked(node).find((one) => one.sequence === sequenceOf(name)! - 1 && one.inconsistent !== true)?.name;
 
 /**
  * The bitmaps whose union is what changed between the snapshot `since` and the one that began `now`; or why that is not

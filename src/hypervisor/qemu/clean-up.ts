@@ -5,6 +5,7 @@ import { forgetBitmaps } from "./forget-bitmaps.js";
 import { thawLeftover } from "./freeze.js";
 import { stopHelper } from "./helper.js";
 import { vmFolders } from "./layout.js";
+import { resumeLeftover } from "./pause.js";
 import { Qmp } from "./qmp.js";
 import { removeScratch } from "./scratch.js";
 import { settleMove } from "./settle-move.js";
@@ -18,7 +19,10 @@ export const cleanVm = async (vm: Vm): Promise<string[]> => {
 	for (const socket of [vm.places.qmp, vm.places.helper]) {
 		const qmp = await Qmp.connect(socket);
 		try {
-			if (socket === vm.places.qmp) lines.push(...(await settleMove(vm, qmp)));
+			if (socket === vm.places.qmp) {
+				if (await resumeLeftover(vm, qmp)) lines.push(`VM ${vm.name}: a guest that stood still`);
+				lines.push(...(await settleMove(vm, qmp)));
+			}
 			if (qmp !== undefined) lines.push(...(await takeAway(vm, qmp)), ...(await forgetBitmaps(vm, qmp)));
 		} finally {
 			qmp?.close();

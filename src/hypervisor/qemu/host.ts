@@ -25,7 +25,7 @@ import { register, unregister } from "./register.js";
 import { removeSnapshot } from "./remove-snapshot.js";
 import { screenshot } from "./screenshot.js";
 import { type OpenSnapshot, snapshot } from "./snapshot.js";
-import { findVm } from "./vm.js";
+import { configOf, findVm } from "./vm.js";
 
 export class QemuHost implements Hypervisor {
 	readonly type = "qemu";
@@ -46,7 +46,7 @@ export class QemuHost implements Hypervisor {
 	}
 
 	async readConfig(vm: string): Promise<VmDescription> {
-		return { config: findVm(this.#folder, vm).definition.config, files: [] };
+		return { config: configOf(findVm(this.#folder, vm)), files: [] };
 	}
 
 	async snapshot(vm: string, options: SnapshotOptions = {}): Promise<Snapshot> {
@@ -62,10 +62,10 @@ export class QemuHost implements Hypervisor {
 		return openDisk(open, disk, since);
 	}
 
-	async removeSnapshot(snapshot: Snapshot): Promise<void> {
+	async removeSnapshot(snapshot: Snapshot, { forget = false } = {}): Promise<void> {
 		const open = this.#snapshots.get(keyOf(snapshot));
 		if (open === undefined) return;
-		await removeSnapshot(open);
+		await removeSnapshot(open, forget);
 		this.#snapshots.delete(keyOf(snapshot));
 	}
 
@@ -110,7 +110,7 @@ export class QemuHost implements Hypervisor {
 	}
 
 	async close(): Promise<void> {
-		for (const open of this.#snapshots.values()) await removeSnapshot(open);
+		for (const open of this.#snapshots.values()) await removeSnapshot(open, false);
 		this.#snapshots.clear();
 	}
 }

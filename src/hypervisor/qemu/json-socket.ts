@@ -39,6 +39,8 @@ export class JsonSocket {
 	#sync: (Waiting & { number: number }) | undefined;
 	/** what comes without an id */
 	onOther: (message: Message) => void = () => {};
+	/** nothing will come any more */
+	onEnd: () => void = () => {};
 
 	private constructor(
 		private readonly socket: Socket,
@@ -105,6 +107,7 @@ export class JsonSocket {
 			reject(this.#ended);
 		}
 		this.#waiting.clear();
+		this.onEnd();
 	}
 
 	#receive(piece: string): void {

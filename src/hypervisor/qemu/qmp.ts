@@ -10,7 +10,7 @@ export const SOCKET_PATH_MAX = 107;
 export class Qmp {
 	private constructor(private readonly socket: JsonSocket) {}
 
-	/** Undefined when no QEMU listens there. Rejects with BUSY when another client keeps it. */
+	/** Undefined when no QEMU listens there, or it is about to end. Rejects with BUSY when another client keeps it. */
 	static async connect(path: string): Promise<Qmp | undefined> {
 		if (Buffer.byteLength(path) > SOCKET_PATH_MAX)
 			throw new HypervisorError(
@@ -31,7 +31,7 @@ export class Qmp {
 			);
 		}
 		try {
-			await greeting(socket, path);
+			if (!(await greeting(socket, path))) return undefined;
 			const qmp = new Qmp(socket);
 			await qmp.execute("qmp_capabilities");
 			return qmp;
@@ -51,17 +51,22 @@ export class Qmp {
 	}
 }
 
-const greeting = (socket: JsonSocket, path: string): Promise<void> =>
+/** False when QEMU hangs up instead: it is ending. */
+const greeting = (socket: JsonSocket, path: string): Promise<boolean> =>
 	new Promise((resolve, reject) => {
 		const busy = () =>
 			reject(
 				new HypervisorError("BUSY", `${path}: QEMU does not answer: another program keeps its monitor, or it hangs`),
 			);
 		const timer = setTimeout(busy, CONNECT_MS);
-		socket.onOther = (message) => {
-			if (message.QMP === undefined) return;
+		const done = (greeted: boolean) => {
 			clearTimeout(timer);
 			socket.onOther = () => {};
-			resolve();
+			socket.onEnd = () => {};
+			resolve(greeted);
 		};
+		socket.onOther = ({ QMP }) => {
+			if (QMP !== undefined) done(true);
+		};
+		socket.onEnd = () => done(false);
 	});

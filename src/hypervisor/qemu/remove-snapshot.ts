@@ -1,4 +1,6 @@
-/** Gives everything of a snapshot back. Its bitmap stays: the next backup asks what changed since. */
+/** Gives everything of a snapshot back. Its bitmap stays, unless nobody will ask what changed since. */
+
+import { forgetOld, forgetSnapshot } from "./forget-bitmaps.js";
 import { stopHelper } from "./helper.js";
 import { Qmp } from "./qmp.js";
 import { removeScratch } from "./scratch.js";
@@ -6,14 +8,17 @@ import type { OpenSnapshot } from "./snapshot.js";
 import { takeAway } from "./take-away.js";
 
 /** Harmless when the VM's process, or the snapshot, is gone. */
-export const removeSnapshot = async (open: OpenSnapshot): Promise<void> => {
+export const removeSnapshot = async (open: OpenSnapshot, forget: boolean): Promise<void> => {
 	if (open.closed) return;
 	open.closed = true;
 	const { vm, lock, socket } = open;
 	try {
 		const qmp = await Qmp.connect(socket);
 		try {
-			if (qmp !== undefined) await takeAway(vm, qmp);
+			if (qmp !== undefined) {
+				await takeAway(vm, qmp);
+				await (forget ? forgetSnapshot : forgetOld)(open, qmp);
+			}
 		} finally {
 			qmp?.close();
 		}

@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { readFileWhole, replaceFileDurably } from "../../../native/durable-file.js";
-import { deviceId, OURS } from "./block-nodes.js";
+import { deviceId, OURS, usedNode } from "./block-nodes.js";
 import { createImage } from "./create-image.js";
 import type { Qmp } from "./qmp.js";
 import type { Vm } from "./vm.js";
@@ -66,11 +66,12 @@ export const addFilter = async (
 	});
 };
 
-const setDrive = (qmp: Qmp, index: number, value: string): Promise<unknown> =>
-	qmp.execute("qom-set", { path: `/machine/peripheral/${deviceId(index)}`, property: "drive", value });
+const setDrive = async (qmp: Qmp, index: number, value: string): Promise<void> => {
+	await qmp.execute("qom-set", { path: `/machine/peripheral/${deviceId(index)}`, property: "drive", value });
+};
 
 /** The moment: from now on the guest's disk uses the filter. */
-export const useFilter = (qmp: Qmp, index: number): Promise<unknown> => setDrive(qmp, index, filterNode(index));
+export const useFilter = (qmp: Qmp, index: number): Promise<void> => setDrive(qmp, index, filterNode(index));
 
 export const addAccess = (qmp: Qmp, index: number): Promise<unknown> =>
 	qmp.execute("blockdev-add", { driver: "snapshot-access", "node-name": accessNode(index), file: filterNode(index) });
@@ -84,7 +85,10 @@ export const leaveFilters = async (vm: Vm, qmp: Qmp): Promise<void> => {
 	);
 	for (const { index, node } of readNote(vm)?.nodes ?? []) {
 		if (present.has(accessNode(index))) await qmp.execute("blockdev-del", { "node-name": accessNode(index) });
-		if (present.has(filterNode(index))) await setDrive(qmp, index, node);
+		// QEMU 7.2 dies, and the guest with it, when a disk is told to use what it uses already: a run may have been killed
+		// before its filters were.
+		const uses = present.has(filterNode(index)) && (await usedNode(qmp, index))?.name !== node;
+		if (uses) await setDrive(qmp, index, node);
 	}
 };
 

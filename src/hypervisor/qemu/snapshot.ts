@@ -6,10 +6,11 @@ import { randomBytes } from "node:crypto";
 import type { Snapshot, SnapshotOptions } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { type UsedNode, usedNode } from "./block-nodes.js";
-import { changeIdOf, GRANULARITY, nextBitmap, recording, worthless } from "./change-tracking.js";
+import { changeIdOf, GRANULARITY, inconsistent, nextBitmap, recording } from "./change-tracking.js";
 import { cleanVm } from "./clean-up.js";
 import { atRest, type Rest } from "./freeze.js";
 import { startHelper } from "./helper.js";
+import { paused } from "./pause.js";
 import type { Qmp } from "./qmp.js";
 import { removeSnapshot } from "./remove-snapshot.js";
 import { accessNode, addAccess, addFilter, beginScratch, useFilter } from "./scratch.js";
@@ -56,7 +57,7 @@ export const snapshot = async (
 		}
 		return await withQmp(vm, (qmp) => take(open, qmp, options, off), open.socket);
 	} catch (error) {
-		await removeSnapshot(open).catch(() => {});
+		await removeSnapshot(open, true).catch(() => {});
 		if (error instanceof HypervisorError) throw error;
 		throw new HypervisorError("FAILED", `VM ${vm.name}: no snapshot: ${causeOf(error)}`, { cause: error });
 	}
@@ -81,7 +82,7 @@ const take = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions, off:
 	if (open.nodes.length === 0)
 		throw new HypervisorError("UNSUPPORTED", `VM ${vm.name} has no disk that can be backed up`);
 	for (const { node } of open.nodes)
-		for (const name of worthless(node)) await qmp.execute("block-dirty-bitmap-remove", { node: node.name, name });
+		for (const name of inconsistent(node)) await qmp.execute("block-dirty-bitmap-remove", { node: node.name, name });
 	open.bitmap = nextBitmap(
 		open.nodes.map(({ node }) => node),
 		randomBytes(4).toString("hex"),
@@ -113,9 +114,11 @@ const ofRunning = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions)
 	const moment = async () => {
 		// The new bitmaps begin before the moment and the old ones stop behind it: both may say too much, neither too little.
 		await qmp.execute("transaction", { actions: bitmapActions(open, ["begin"]) });
-		await together(qmp, nodes.length, async () => {
+		const change = async () => {
 			for (const { index } of nodes) await useFilter(qmp, index);
-		});
+		};
+		// Several disks change over at one moment: the guest stands still meanwhile, for milliseconds.
+		await (nodes.length > 1 ? paused(vm, qmp, change) : change());
 		const stop = bitmapActions(open, ["stop"]);
 		if (stop.length > 0) await qmp.execute("transaction", { actions: stop });
 	};
@@ -125,18 +128,6 @@ const ofRunning = async (open: OpenSnapshot, qmp: Qmp, options: SnapshotOptions)
 	for (const { index } of nodes) await addAccess(qmp, index);
 	open.access = accessNode;
 	return rest;
-};
-
-/** Several disks change over at one moment: the guest stands still meanwhile, for milliseconds. */
-const together = async (qmp: Qmp, count: number, work: () => Promise<void>): Promise<void> => {
-	const { status } = await qmp.execute<{ status: string }>("query-status");
-	const pause = count > 1 && status === "running";
-	if (pause) await qmp.execute("stop");
-	try {
-		await work();
-	} finally {
-		if (pause) await qmp.execute("cont");
-	}
 };
 
 const bitmapActions = ({ nodes, bitmap }: OpenSnapshot, what: ("begin" | "stop")[]): object[] =>
@@ -151,7 +142,7 @@ const bitmapActions = ({ nodes, bitmap }: OpenSnapshot, what: ("begin" | "stop")
 			: []),
 		...(what.includes("stop")
 			? recording(node)
-					.filter((name) => !worthless(node).includes(name))
+					.filter((name) => !inconsistent(node).includes(name))
 					.map((name) => ({ type: "block-dirty-bitmap-disable", data: { node: node.name, name } }))
 			: []),
 	]);

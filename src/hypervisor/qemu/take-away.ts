@@ -1,5 +1,5 @@
 /** Takes away everything of ours in a VM's process, whichever run made it. Whoever calls this has the VM's lock. */
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { OURS, ourNodes } from "./block-nodes.js";
 import { cancelJob, ourJobs } from "./jobs.js";
@@ -22,8 +22,8 @@ export const takeAway = async (vm: Vm, qmp: Qmp): Promise<string[]> => {
 		lines.push(`VM ${vm.name}: export ${id}`);
 	}
 	while ((await exports()).length > 0) await sleep(10);
-	// There is one NBD server in a process: ours only when its exports were.
-	if (ours.length > 0) await qmp.execute("nbd-server-stop").catch(() => {});
+	// There is one NBD server in a process: ours when its exports were, or its socket.
+	if (ours.length > 0 || existsSync(vm.places.nbd)) await qmp.execute("nbd-server-stop").catch(() => {});
 	rmSync(vm.places.nbd, { force: true });
 	await leaveFilters(vm, qmp);
 	for (const { id } of await ourJobs(qmp)) {

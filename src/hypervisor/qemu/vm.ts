@@ -2,9 +2,10 @@
 import { constants as C, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { sys } from "../../../native/index.js";
+import type { VmConfig } from "../../vm/index.js";
 import type { PowerState } from "../contract.js";
 import { HypervisorError } from "../errors.js";
-import { type Definition, readDefinition } from "./definition.js";
+import { type Definition, fileOf, readDefinition } from "./definition.js";
 import { type VmPlaces, vmFolders, vmPlaces } from "./layout.js";
 import { Qmp } from "./qmp.js";
 
@@ -45,6 +46,15 @@ export const findVm = (host: string, wanted: string): Vm => {
 		`${more.length + 1} VMs are called ${wanted}: use the id: ${[vm, ...more].map(({ id, name }) => `${id} (${name})`).join(", ")}`,
 	);
 };
+
+/** Its configuration, with where its disks are. */
+export const configOf = ({ places, definition: { config, disks } }: Vm): VmConfig => ({
+	...config,
+	disks: config.disks.map((disk) => {
+		const defined = disks[disk.name!];
+		return { ...disk, path: fileOf(places.folder, defined) ?? defined.source };
+	}),
+});
 
 /** Talks to the VM's process. Rejects with STATE when it is off. */
 export const withQmp = async <T>(vm: Vm, work: (qmp: Qmp) => Promise<T>, path = vm.places.qmp): Promise<T> => {

@@ -1,6 +1,7 @@
 /**
  * What NBD clients see. `SESSION/DISK` is a disk of a session as it is now, `SESSION/DISK@point` the restore point below
- * it, `SESSION/DISK@VIEW` a frozen view: made for the first who asks for that name, and kept while somebody uses it.
+ * it, `SESSION/DISK@VIEW` a frozen view: of all disks of the session at one moment, made for the first who asks for that name,
+ * and kept while somebody uses one of them.
  */
 import type { Datastore, ServedSession } from "../../datastore/datastore.js";
 import type { Extent } from "../../image/image.js";
@@ -26,7 +27,8 @@ const POINT = "point";
 const MAX_VIEWS = 64;
 
 interface View {
-	snapshot: Promise<EpochSnapshot>;
+	/** by file; a disk whose file was gone is not there */
+	snapshots: Promise<Map<InodeId, EpochSnapshot>>;
 	users: number;
 }
 
@@ -93,24 +95,30 @@ export class SessionExports implements NbdExports<NbdClient> {
 	}
 
 	async #view(disk: Disk, name: string): Promise<NbdExport | undefined> {
-		const { served } = disk.open;
+		const { open } = disk;
 		const id = fileOf(disk);
 		if (id === undefined) return undefined;
-		const key = `${served.uuid.toString("hex")} ${id} ${name}`;
+		const key = `${open.served.uuid.toString("hex")} ${name}`;
 		let view = this.#views.get(key);
 		if (!view) {
 			if (this.#views.size >= MAX_VIEWS) throw new Error(`there are ${MAX_VIEWS} frozen views already`);
-			view = { snapshot: served.tree.snapshot(id), users: 0 };
+			view = { snapshots: freeze(open), users: 0 };
 			this.#views.set(key, view);
 		}
+		const { snapshots } = view;
 		view.users++;
 		const release = (): void => {
 			if (--view.users > 0) return;
 			this.#views.delete(key);
-			view.snapshot.then((snapshot) => snapshot.release()).catch(() => undefined);
+			snapshots.then((all) => Promise.all([...all.values()].map((one) => one.release()))).catch(() => undefined);
 		};
 		try {
-			const { image: frozen, epoch, changes } = await view.snapshot;
+			const snapshot = (await snapshots).get(id);
+			if (snapshot === undefined) {
+				release();
+				return undefined;
+			}
+			const { image: frozen, epoch, changes } = snapshot;
 			const image = new ServedImage(frozen, disk.owner);
 			return {
 				image,
@@ -156,8 +164,15 @@ function below(disk: Disk): NbdExport {
 	};
 }
 
+/** All disks of a session at one moment. */
+async function freeze(open: OpenSession): Promise<Map<InodeId, EpochSnapshot>> {
+	const ids = open.record.disks.flatMap(({ name }) => fileOf({ open, name }) ?? []);
+	const snapshots = await open.served.tree.snapshots(ids);
+	return new Map(ids.map((id, n) => [id, snapshots[n]]));
+}
+
 /** The overlay's file; undefined when a client has removed or renamed it. */
-function fileOf({ open, name }: Disk): InodeId | undefined {
+function fileOf({ open, name }: Pick<Disk, "open" | "name">): InodeId | undefined {
 	const { tree } = open.served;
 	const id = tree.lookup(tree.root, nameFromText(`${name}-flat.vmdk`));
 	return id !== undefined && tree.inode(id)?.kind === "file" ? id : undefined;

@@ -23,6 +23,8 @@ export interface Negotiated {
 	size: number;
 	/** NBD_FLAG_* */
 	flags: number;
+	/** what the server says of the export, as it likes; "" when it says nothing */
+	description: string;
 	structured: boolean;
 	/** id of the context that was asked for; undefined when the server has no block status */
 	allocationContext: number | undefined;
@@ -84,11 +86,12 @@ async function askContext(wire: Wire, reader: Reader, name: Buffer, wanted: stri
 }
 
 async function go(wire: Wire, reader: Reader, name: Buffer) {
-	const request = Buffer.concat([u32(name.length), name, Buffer.from([0, 1, 0, Info.BLOCK_SIZE])]);
+	const request = Buffer.concat([u32(name.length), name, Buffer.from([0, 2, 0, Info.BLOCK_SIZE, 0, Info.DESCRIPTION])]);
 	const { refused, replies } = await ask(wire, reader, Option.GO, request);
 	if (refused !== undefined) throw new Error(`export "${name.toString("utf8")}": ${refused}`);
 	const sizes = { ...DEFAULT_BLOCK_SIZES };
 	let found: { size: number; flags: number } | undefined;
+	let description = "";
 	for (const { type, data } of replies) {
 		if (type !== OptionReply.INFO || data.length < 2) continue;
 		const info = data.readUInt16BE(0);
@@ -96,6 +99,8 @@ async function go(wire: Wire, reader: Reader, name: Buffer) {
 			const size = data.readBigUInt64BE(2);
 			if (size > BigInt(Number.MAX_SAFE_INTEGER)) throw new Error(`the export claims a size of ${size} bytes`);
 			found = { size: Number(size), flags: data.readUInt16BE(10) };
+		} else if (info === Info.DESCRIPTION) {
+			description = data.toString("utf8", 2);
 		} else if (info === Info.BLOCK_SIZE && data.length === 14) {
 			sizes.minimum = data.readUInt32BE(2);
 			sizes.preferred = data.readUInt32BE(6);
@@ -107,7 +112,7 @@ async function go(wire: Wire, reader: Reader, name: Buffer) {
 	}
 	if (found === undefined || (found.flags & TransmissionFlag.HAS_FLAGS) === 0)
 		throw new Error("the server did not describe its export");
-	return { ...found, ...sizes };
+	return { ...found, ...sizes, description };
 }
 
 interface Answer {

@@ -46,6 +46,8 @@ export class NbdImage implements WritableImage {
 	readonly readOnly: boolean;
 	/** the server knows which parts are allocated */
 	readonly hasExtents: boolean;
+	/** what the server says of it: any text, not trusted */
+	readonly description: string;
 	/** bytes; the server's wish for request sizes */
 	readonly preferredBlock: number;
 	private readonly minimum: number;
@@ -66,6 +68,7 @@ export class NbdImage implements WritableImage {
 		this.size = size;
 		this.readOnly = (flags & TransmissionFlag.READ_ONLY) !== 0;
 		this.preferredBlock = negotiated.preferred;
+		this.description = negotiated.description;
 		this.minimum = minimum;
 		const largest = Math.min(maximum, READ_PIECE);
 		this.piece = largest - (largest % minimum) || minimum;
