@@ -54,6 +54,11 @@ export interface SnapshotOptions {
 	quiesce?: boolean;
 	/** ms that the guest may be frozen at most; default 10 000 */
 	freezeMs?: number;
+	/**
+	 * The change id that `openDisk` will be asked with. A driver that must know it at the moment itself (libvirt) takes
+	 * that of the last snapshot when it is not given.
+	 */
+	since?: string;
 	/** local folder for old content of blocks that the guest overwrites meanwhile; default: beside the VM */
 	scratch?: string;
 }
@@ -102,6 +107,8 @@ export interface RegisterRequest {
 	networks: Record<string, string>;
 	/** kept with the VM: finds it again */
 	session: string;
+	/** those of `readConfig`: a driver that wrote them takes from them what `config` cannot say (NVRAM, TPM, devices) */
+	files?: VmDescription["files"];
 }
 
 export interface MigrationProgress {

@@ -1,0 +1,128 @@
+/** A VM made by us, and taken away again. */
+import { randomUUID } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, isAbsolute, join } from "node:path";
+import { ConfigError, domainFor } from "../../vm/index.js";
+import type { RegisterRequest } from "../contract.js";
+import { causeOf, HypervisorError } from "../errors.js";
+import { allDomains, type Domain, definitionOf, described, type Host, stateOf } from "./domain.js";
+import { lockDomain } from "./lock.js";
+import { DOMAIN_FILE, NVRAM_FILE, TPM_FILES, tpmFolder } from "./read-config.js";
+import { withFiles } from "./with-files.js";
+
+const NAME = /^[^/.\p{Cc}-][^/\p{Cc}]{0,127}$/u;
+/** Seconds that a guest waits for an NBD server that is started again. */
+const RECONNECT = 3600;
+
+export const register = async (host: Host, request: RegisterRequest): Promise<string> => {
+	const { name, config, session, files = [] } = request;
+	if (!NAME.test(name)) throw new HypervisorError("INVALID", `"${name}" cannot be the name of a VM here`);
+	const uuid = config.uuid ?? randomUUID();
+	for (const one of await allDomains(host)) {
+		if (one.id === uuid)
+			throw new HypervisorError(
+				"STATE",
+				`a VM with the id ${uuid} is here already (${one.name}): it may be the original; remove it, or give the copy a new id`,
+			);
+		if (one.name === name)
+			throw new HypervisorError("STATE", `a VM called ${name} is here already: choose another name`);
+	}
+	checkDisks(request);
+	let text: string;
+	try {
+		text = domainFor(files.find((file) => file.name === DOMAIN_FILE)?.content, {
+			name,
+			uuid,
+			generation: randomUUID(),
+			session,
+			config,
+			disks: request.disks,
+			networks: config.nics.map(({ network }) => (network === null ? null : (request.networks[network] ?? null))),
+			loose: host.uri.session ? "user" : "ethernet",
+			type: await acceleration(host),
+			...((await knowsReconnect(host)) ? { reconnectDelay: RECONNECT } : {}),
+		});
+	} catch (error) {
+		if (!(error instanceof ConfigError)) throw error;
+		throw new HypervisorError("INVALID", `VM ${name}: ${error.message}`);
+	}
+	const domain = { host, id: uuid, name };
+	try {
+		await withFiles([text], ([path]) => host.virsh.call(["define", path]));
+	} catch (error) {
+		throw new HypervisorError(
+			(error as HypervisorError).code ?? "FAILED",
+			`VM ${name} was not made: ${causeOf(error)}`,
+		);
+	}
+	try {
+		await putFiles(domain, files);
+	} catch (error) {
+		await undefine(domain);
+		throw new HypervisorError("FAILED", `VM ${name} was not made: its firmware's or TPM's files: ${causeOf(error)}`);
+	}
+	return uuid;
+};
+
+const checkDisks = ({ name, config, disks }: RegisterRequest): void => {
+	for (const { name: disk, source } of disks) {
+		if (!isAbsolute(source) && !/^(nfs|nbd|nbd\+unix):\/\//.test(source))
+			throw new HypervisorError(
+				"INVALID",
+				`disk ${disk}: ${source} is no absolute path and no nfs, nbd or nbd+unix URI`,
+			);
+		if (!config.disks.some((one) => one.name === disk))
+			throw new HypervisorError("INVALID", `disk ${disk} is not in the configuration of ${name}`);
+	}
+};
+
+const acceleration = ({ virsh }: Host): Promise<"kvm" | "qemu"> =>
+	virsh.call(["domcapabilities", "--virttype", "kvm"]).then(
+		() => "kvm",
+		() => "qemu",
+	);
+
+const knowsReconnect = async ({ virsh }: Host): Promise<boolean> => {
+	const version = /Running against daemon: (\d+)\.(\d+)/.exec(await virsh.call(["version", "--daemon"]));
+	const [major, minor] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
+	return major > 9 || (major === 9 && minor >= 3);
+};
+
+/** NVRAM to where libvirt looks for it, the TPM's state to where libvirt would make a new one. */
+const putFiles = async (domain: Domain, files: NonNullable<RegisterRequest["files"]>): Promise<void> => {
+	const { config } = described(domain, await definitionOf(domain, "stored"));
+	const nvram = files.find(({ name }) => name === NVRAM_FILE);
+	const tpm = files.filter(({ name }) => name.startsWith(TPM_FILES));
+	if (nvram === undefined && tpm.length === 0) return;
+	if (!domain.host.uri.local) throw new Error("they can only be written by springback on the host itself");
+	if (nvram !== undefined && config.nvram !== null) {
+		mkdirSync(dirname(config.nvram), { recursive: true, mode: 0o700 });
+		writeFileSync(config.nvram, nvram.content, { mode: 0o600 });
+	}
+	if (tpm.length === 0 || !config.tpm) return;
+	const folder = tpmFolder(domain.id);
+	mkdirSync(folder, { recursive: true, mode: 0o711 });
+	for (const { name, content } of tpm) {
+		const path = join(folder, name.slice(TPM_FILES.length).replace(/[^A-Za-z0-9.-]/g, "_"));
+		writeFileSync(path, content, { mode: 0o600 });
+	}
+};
+
+export const unregister = async (domain: Domain): Promise<void> => {
+	const lock = lockDomain(domain);
+	try {
+		if ((await stateOf(domain)) !== "off")
+			throw new HypervisorError("STATE", `VM ${domain.name} is on: power it off first`);
+		await undefine(domain);
+	} finally {
+		lock.release();
+	}
+};
+
+/** NVRAM and TPM are kept of a VM that we did not make. */
+const undefine = async (domain: Domain): Promise<void> => {
+	const { host, id } = domain;
+	const ours = described(domain, await definitionOf(domain, "stored")).session !== null;
+	const more = ours ? ["--nvram", "--tpm"] : ["--keep-nvram", "--keep-tpm"];
+	await host.virsh.call(["undefine", id, "--managed-save", "--checkpoints-metadata", "--snapshots-metadata", ...more]);
+};
