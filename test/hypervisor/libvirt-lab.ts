@@ -18,8 +18,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { tinyGuest } from "../../scripts/lab/guests.js";
 import { LibvirtHost } from "../../src/hypervisor/libvirt/host.js";
-import { qemuImg } from "./qemu-lab.js";
+import { consoleShell, qemuImg, TINY_APPEND, tinyInitrd } from "./qemu-lab.js";
 
 /** Hidden by folders of the lab. */
 const PLACES = ["/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"];
@@ -99,20 +100,37 @@ export class LibvirtLab {
 	}
 
 	/** Defines a VM of emulated processors; `devices` and `os` are XML. */
-	define(name: string, uuid: string, disks: LibvirtDisk[], { devices = "", os = "", more = "" } = {}): void {
+	define(name: string, uuid: string, disks: LibvirtDisk[], { devices = "", os = "", memory = 384 } = {}): void {
 		const lines = disks.map(
 			({ target, format, file }) =>
 				`<disk type="file" device="disk"><driver name="qemu" type="${format}"/><source file="${file}"/><target dev="${target}" bus="${target.startsWith("v") ? "virtio" : "scsi"}"/></disk>`,
 		);
 		writeFileSync(
 			this.path(`${name}.xml`),
-			`<domain type="qemu"><name>${name}</name><uuid>${uuid}</uuid><memory unit="MiB">384</memory><vcpu>1</vcpu>
-			${os === "" ? '<os><type arch="x86_64" machine="pc">hvm</type></os>' : os}<features><acpi/></features>${more}
+			`<domain type="qemu"><name>${name}</name><uuid>${uuid}</uuid><memory unit="MiB">${memory}</memory><vcpu>1</vcpu>
+			${os === "" ? '<os><type arch="x86_64" machine="pc">hvm</type></os>' : os}<features><acpi/></features>
 			<devices>${lines.join("")}
 			<channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>
 			<video><model type="vga"/></video>${devices}</devices></domain>`,
 		);
 		this.virsh("define", this.path(`${name}.xml`));
+	}
+
+	/** A tiny VM that is off, with a shell on its console. */
+	tiny(name: string, uuid: string, disks: LibvirtDisk[], devices = ""): void {
+		const folder = this.path(name);
+		mkdirSync(folder);
+		run("chown", "libvirt-qemu", folder);
+		writeFileSync(join(folder, "initrd"), tinyInitrd());
+		copyFileSync(tinyGuest().kernel, join(folder, "vmlinuz"));
+		const os = `<os><type arch="x86_64" machine="pc">hvm</type><kernel>${folder}/vmlinuz</kernel><initrd>${folder}/initrd</initrd><cmdline>${TINY_APPEND}</cmdline></os>`;
+		const console = `<serial type="unix"><source mode="bind" path="${folder}/console.sock"/><log file="${folder}/console.log"/><target port="0"/></serial>`;
+		this.define(name, uuid, disks, { os, devices: console + devices, memory: 192 });
+	}
+
+	/** Runs a command in a tiny guest; rejects when it fails there. */
+	shell(name: string, command: string, ms?: number): Promise<string> {
+		return consoleShell(this.path(name), command, ms);
 	}
 
 	image(file: string, format: "raw" | "qcow2", bytes: number): string {

@@ -1,0 +1,217 @@
+/** The driver `libvirt` where VMs are not as in the compliance suite: raw disks, damaged bitmaps, disks over NBD. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+import { enterNamespace } from "../../scripts/lab/namespace.js";
+import { openHost } from "../../src/hypervisor/index.js";
+import { contentOf, MIB } from "./content.js";
+import { LibvirtLab } from "./libvirt-lab.js";
+
+await enterNamespace(import.meta.url);
+const lab = await LibvirtLab.start();
+t.teardown(() => lab.close());
+const uuid = (n: number): string => `00000000-0000-0000-0000-00000000000${n}`;
+const fill = (device: string, letter: string, at: number) =>
+	lab.shell(
+		"one",
+		`head -c 1048576 /dev/zero | tr '\\000' ${letter} | dd of=${device} bs=1M seek=${at} conv=notrunc,fsync 2>/dev/null`,
+	);
+
+t.before(async () => {
+	lab.tiny(
+		"one",
+		uuid(1),
+		[
+			{ target: "vda", format: "qcow2", file: lab.image("a.qcow2", "qcow2", 16 * MIB) },
+			{ target: "vdb", format: "raw", file: lab.image("b.raw", "raw", 8 * MIB) },
+		],
+		'<disk type="file" device="cdrom"><target dev="hda" bus="ide"/><readonly/></disk>',
+	);
+	await lab.host().power("one", "on");
+});
+
+t.test("hosts that cannot be used", async (t) => {
+	for (const uri of ["qemu:///x", "xen:///system", "qemu:///embed?root=/x", "qemu+ssh://h/system -x", ""])
+		await t.rejects(openHost("libvirt", uri), { code: "INVALID", message: /qemu:\/\/\/system/ });
+	const gone = await openHost("libvirt", "qemu+unix:///system?socket=/no/such/socket");
+	t.match(await gone.check(), [{ what: "libvirt", ok: false, message: /is libvirtd .* running there/ }]);
+	await t.rejects(gone.list(), { code: "UNREACHABLE" });
+	const far = await openHost("libvirt", "qemu+ssh://root@127.0.0.1/system");
+	await t.rejects(far.list(), { code: "UNREACHABLE" }, "and it does not ask for a password");
+});
+
+t.test("a raw disk is compared, a qcow2 disk is tracked", async (t) => {
+	const host = lab.host();
+	t.match(
+		(await host.list()).map(({ disks }) => disks),
+		[
+			[
+				{ name: "vda", size: 16 * MIB, protected: true, tracking: "persistent", why: null },
+				{ name: "vdb", size: 8 * MIB, protected: true, tracking: "none", why: /not qcow2/ },
+			],
+		],
+	);
+	const first = await host.snapshot("one", { quiesce: true });
+	t.match(first, { consistency: "crash", why: /agent does not answer/, left: [] });
+	await host.removeSnapshot(first);
+	await fill("/dev/vda", "x", 3);
+	await fill("/dev/vdb", "y", 2);
+	const second = await host.snapshot("one", { since: first.changeId });
+	const vda = await host.openDisk(second, "vda", first.changeId);
+	t.strictSame(vda.changed, [{ offset: 3 * MIB, length: MIB }]);
+	await t.rejects(host.openDisk(second, "vda"), { code: "STATE", message: /open already/ });
+	const vdb = await host.openDisk(second, "vdb", first.changeId);
+	t.match(vdb, { changed: undefined, whyAll: /not qcow2/ });
+	t.equal((await contentOf(vdb.image)).toString("latin1", 2 * MIB, 2 * MIB + 4), "yyyy");
+	await vda.image.close();
+	await vdb.image.close();
+	await host.removeSnapshot(second);
+	t.strictSame(
+		readdirSync("/var/tmp").filter((name) => name.startsWith("springback-")),
+		[],
+	);
+	t.notMatch(lab.virsh("dumpxml", "one"), /springback-run/);
+});
+
+t.test("only a few checkpoints stay, and what is older is not known", async (t) => {
+	const host = lab.host();
+	const taken: string[] = [];
+	for (let n = 0; n < 6; n++) {
+		const snapshot = await host.snapshot("one");
+		taken.push(snapshot.changeId);
+		await host.removeSnapshot(snapshot);
+	}
+	t.equal(lab.virsh("checkpoint-list", "one", "--name").trim().split(/\s+/).length, 4);
+	const cases: [string, RegExp | undefined][] = [
+		[taken[3], undefined],
+		[taken[0], /no record of what changed since then/],
+		["nonsense", /no change id/],
+	];
+	for (const [since, why] of cases) {
+		const snapshot = await host.snapshot("one", { since });
+		const { image, changed, whyAll } = await host.openDisk(snapshot, "vda", since);
+		await image.close();
+		if (why === undefined) t.strictSame(changed, []);
+		else t.match(whyAll, why);
+		await host.removeSnapshot(snapshot);
+	}
+	const snapshot = await host.snapshot("one");
+	const { image, whyAll } = await host.openDisk(snapshot, "vda", taken[5]);
+	t.match(whyAll, /must know when the snapshot is made/);
+	await image.close();
+	await host.removeSnapshot(snapshot);
+});
+
+t.test("a backup of somebody else's", async (t) => {
+	const xml = lab.path("other.xml");
+	spawnSync("sh", [
+		"-c",
+		`echo '<domainbackup mode="pull"><server transport="unix" socket="/tmp/x.sock"/></domainbackup>' >${xml}`,
+	]);
+	lab.virsh("backup-begin", "one", xml);
+	await t.rejects(lab.host().snapshot("one"), { code: "BUSY", message: /did not begin \(Backup\)/ });
+	t.strictSame(await lab.host().cleanUp(), []);
+	t.match(lab.virsh("domjobinfo", "one"), /Backup/, "goes on");
+	lab.virsh("domjobabort", "one");
+});
+
+t.test("QEMU is killed: its bitmaps are not trusted, and new ones begin", async (t) => {
+	const host = lab.host();
+	const before = await host.snapshot("one");
+	await host.removeSnapshot(before);
+	// Stored in the image now; what is written after the next start is in no bitmap that was closed in order.
+	await host.power("one", "off");
+	await host.power("one", "on");
+	await fill("/dev/vda", "k", 5);
+	process.kill(Number(readFileSync("/run/libvirt/qemu/one.pid", "utf8")), "SIGKILL");
+	for (let waited = 0; (await host.list())[0].state !== "off"; waited++) {
+		if (waited > 100) throw new Error("libvirt does not see that QEMU died");
+		await sleep(100);
+	}
+	await sleep(500);
+	await host.power("one", "on");
+	const after = await host.snapshot("one", { since: before.changeId });
+	const { image, changed, whyAll } = await host.openDisk(after, "vda", before.changeId);
+	t.match({ changed, whyAll }, { changed: undefined, whyAll: /cannot use its record.*bitmap/ });
+	t.equal((await contentOf(image)).toString("latin1", 5 * MIB, 5 * MIB + 4), "kkkk");
+	await image.close();
+	await host.removeSnapshot(after);
+	await fill("/dev/vda", "l", 6);
+	const next = await host.snapshot("one", { since: after.changeId });
+	const disk = await host.openDisk(next, "vda", after.changeId);
+	t.strictSame(disk.changed, [{ offset: 6 * MIB, length: MIB }]);
+	await disk.image.close();
+	await host.removeSnapshot(next);
+});
+
+t.test("a VM that is off with its memory saved is left alone", async (t) => {
+	const host = lab.host();
+	lab.virsh("managedsave", "one");
+	await t.rejects(host.snapshot("one"), { code: "UNSUPPORTED", message: /memory saved/ });
+	t.match(lab.virsh("dominfo", "one"), /Managed save:\s+yes/);
+	t.notMatch(lab.virsh("dumpxml", "one"), /springback-run/);
+	lab.virsh("managedsave-remove", "one");
+});
+
+t.test("a run that dies while it reads a VM that is off", async (t) => {
+	const open = fileURLToPath(new URL("../../src/hypervisor/index.js", import.meta.url));
+	const script = `const { openHost } = await import(${JSON.stringify(open)});
+		await (await openHost("libvirt", "qemu:///system")).snapshot("one");
+		console.log("taken"); setInterval(() => {}, 1000);`;
+	const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+		env: { ...process.env, NODE_OPTIONS: "" },
+		stdio: ["ignore", "pipe", "inherit"],
+	});
+	await once(child.stdout, "data");
+	t.equal(lab.virsh("domstate", "one").trim(), "paused");
+	child.kill("SIGKILL");
+	await once(child, "exit");
+	t.match(await lab.host().cleanUp(), [/backup job/, /scratch files/, /checkpoint springback-/, /paused VM/]);
+	t.equal(lab.virsh("domstate", "one").trim(), "shut off");
+});
+
+t.test("a VM from elsewhere, its disk over NBD: the guest waits for a server that went away", async (t) => {
+	const host = lab.host();
+	const file = lab.image("served.raw", "raw", 16 * MIB);
+	const serve = async () => {
+		const child = spawn(
+			"qemu-nbd",
+			["-f", "raw", "-t", "-b", "127.0.0.1", "-p", "10899", "-x", "disk", "-e", "4", file],
+			{ stdio: "ignore" },
+		);
+		for (let waited = 0; spawnSync("nbdinfo", ["--size", "nbd://127.0.0.1:10899/disk"]).status !== 0; waited++) {
+			if (waited > 100) throw new Error("qemu-nbd does not answer");
+			await sleep(50);
+		}
+		return child;
+	};
+	let server = await serve();
+	const config = {
+		...(await host.readConfig("one")).config,
+		uuid: null,
+		memoryMiB: 192,
+		disks: [{ bus: "virtio" as const, controller: 0, unit: 0, path: null, name: "disk0", unprotected: null }],
+		nics: [{ mac: "52:54:00:12:34:57", model: "virtio", network: "prod", connected: true }],
+	};
+	const id = await host.register({
+		name: "far",
+		config,
+		disks: [{ name: "disk0", source: "nbd://127.0.0.1:10899/disk", format: "raw" }],
+		networks: {},
+		session: "far-session",
+	});
+	t.match(lab.virsh("dumpxml", id), /<genid>/);
+	await host.power("far", "on");
+	t.equal((await host.list()).find((vm) => vm.id === id)?.disks[0].size, 16 * MIB);
+	server.kill("SIGKILL");
+	await once(server, "exit");
+	server = await serve();
+	t.equal((await host.list()).find((vm) => vm.id === id)?.disks[0].why?.includes("not qcow2"), true);
+	await host.power("far", "off");
+	await host.unregister(id);
+	server.kill("SIGKILL");
+	await once(server, "exit");
+});
