@@ -28,6 +28,9 @@ const PLACES = ["/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/
 const USER = "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n";
 const GROUPS = "libvirt-qemu:x:64055:\n";
 
+/** The kernel of the tiny guest is started without a boot loader that Secure Boot would know. */
+const PLAIN_UEFI = '<firmware><feature enabled="no" name="secure-boot"/></firmware>';
+
 export interface LibvirtDisk {
 	target: string;
 	format: "raw" | "qcow2";
@@ -117,15 +120,15 @@ export class LibvirtLab {
 	}
 
 	/** A tiny VM that is off, with a shell on its console. */
-	tiny(name: string, uuid: string, disks: LibvirtDisk[], devices = ""): void {
+	tiny(name: string, uuid: string, disks: LibvirtDisk[], { devices = "", uefi = false } = {}): void {
 		const folder = this.path(name);
 		mkdirSync(folder);
 		run("chown", "libvirt-qemu", folder);
 		writeFileSync(join(folder, "initrd"), tinyInitrd());
 		copyFileSync(tinyGuest().kernel, join(folder, "vmlinuz"));
-		const os = `<os><type arch="x86_64" machine="pc">hvm</type><kernel>${folder}/vmlinuz</kernel><initrd>${folder}/initrd</initrd><cmdline>${TINY_APPEND}</cmdline></os>`;
+		const os = `<os${uefi ? ' firmware="efi"' : ""}><type arch="x86_64" machine="${uefi ? "q35" : "pc"}">hvm</type>${uefi ? PLAIN_UEFI : ""}<kernel>${folder}/vmlinuz</kernel><initrd>${folder}/initrd</initrd><cmdline>${TINY_APPEND}</cmdline></os>`;
 		const console = `<serial type="unix"><source mode="bind" path="${folder}/console.sock"/><log file="${folder}/console.log"/><target port="0"/></serial>`;
-		this.define(name, uuid, disks, { os, devices: console + devices, memory: 192 });
+		this.define(name, uuid, disks, { os, devices: console + devices, memory: uefi ? 256 : 192 });
 	}
 
 	/** Runs a command in a tiny guest; rejects when it fails there. */

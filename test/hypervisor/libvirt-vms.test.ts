@@ -1,7 +1,7 @@
 /** The driver `libvirt` where VMs are not as in the compliance suite: raw disks, damaged bitmaps, disks over NBD. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
@@ -28,7 +28,7 @@ t.before(async () => {
 			{ target: "vda", format: "qcow2", file: lab.image("a.qcow2", "qcow2", 16 * MIB) },
 			{ target: "vdb", format: "raw", file: lab.image("b.raw", "raw", 8 * MIB) },
 		],
-		'<disk type="file" device="cdrom"><target dev="hda" bus="ide"/><readonly/></disk>',
+		{ devices: '<disk type="file" device="cdrom"><target dev="hda" bus="ide"/><readonly/></disk>' },
 	);
 	await lab.host().power("one", "on");
 });
@@ -173,45 +173,101 @@ t.test("a run that dies while it reads a VM that is off", async (t) => {
 	t.equal(lab.virsh("domstate", "one").trim(), "shut off");
 });
 
-t.test("a VM from elsewhere, its disk over NBD: the guest waits for a server that went away", async (t) => {
+/** QEMU's own server, which goes and comes back as ours does. */
+const serve = async (file: string) => {
+	const args = ["-f", "raw", "-t", "-b", "127.0.0.1", "-p", "10899", "-x", "disk", "-e", "4", file];
+	const child = spawn("qemu-nbd", args, { stdio: "ignore" });
+	for (let waited = 0; spawnSync("nbdinfo", ["--size", "nbd://127.0.0.1:10899/disk"]).status !== 0; waited++) {
+		if (waited > 100) throw new Error("qemu-nbd does not answer");
+		await sleep(50);
+	}
+	return async () => {
+		child.kill("SIGKILL");
+		await once(child, "exit");
+	};
+};
+const nbd = { source: "nbd://127.0.0.1:10899/disk", format: "raw" } as const;
+
+t.test("registered with its disk over NBD, moved home while it writes", async (t) => {
 	const host = lab.host();
-	const file = lab.image("served.raw", "raw", 16 * MIB);
-	const serve = async () => {
-		const child = spawn(
-			"qemu-nbd",
-			["-f", "raw", "-t", "-b", "127.0.0.1", "-p", "10899", "-x", "disk", "-e", "4", file],
-			{ stdio: "ignore" },
-		);
-		for (let waited = 0; spawnSync("nbdinfo", ["--size", "nbd://127.0.0.1:10899/disk"]).status !== 0; waited++) {
-			if (waited > 100) throw new Error("qemu-nbd does not answer");
-			await sleep(50);
-		}
-		return child;
-	};
-	let server = await serve();
-	const config = {
-		...(await host.readConfig("one")).config,
-		uuid: null,
-		memoryMiB: 192,
-		disks: [{ bus: "virtio" as const, controller: 0, unit: 0, path: null, name: "disk0", unprotected: null }],
-		nics: [{ mac: "52:54:00:12:34:57", model: "virtio", network: "prod", connected: true }],
-	};
+	const stop = await serve(lab.image("served.raw", "raw", 16 * MIB));
+	const { config, files } = await host.readConfig("one");
 	const id = await host.register({
 		name: "far",
-		config,
-		disks: [{ name: "disk0", source: "nbd://127.0.0.1:10899/disk", format: "raw" }],
+		config: { ...config, uuid: null },
+		disks: [{ name: "vda", ...nbd }],
 		networks: {},
 		session: "far-session",
+		files,
 	});
 	t.match(lab.virsh("dumpxml", id), /<genid>/);
 	await host.power("far", "on");
-	t.equal((await host.list()).find((vm) => vm.id === id)?.disks[0].size, 16 * MIB);
-	server.kill("SIGKILL");
-	await once(server, "exit");
-	server = await serve();
-	t.equal((await host.list()).find((vm) => vm.id === id)?.disks[0].why?.includes("not qcow2"), true);
+	await fill("/dev/vda", "n", 1);
+	t.equal(readFileSync(lab.path("served.raw")).toString("latin1", MIB, MIB + 4), "nnnn");
+	const folder = lab.path("home");
+	mkdirSync(folder);
+	chmodSync(folder, 0o755);
+	await host.migrateStorage("far", { to: folder });
+	t.match(
+		(await host.list()).find((vm) => vm.id === id),
+		{
+			session: "far-session",
+			disks: [{ name: "vda", size: 16 * MIB, tracking: "persistent" }],
+		},
+	);
+	await stop();
+	await fill("/dev/vda", "m", 2);
+	t.equal(
+		(await lab.shell("one", "dd if=/dev/vda bs=1M skip=1 count=2 2>/dev/null | tr -d '\\000' | tr -s mn")).trim(),
+		"nm",
+	);
+	t.match(lab.virsh("domblklist", id, "--inactive"), /home\/far-vda.qcow2/, "after a power-off, too");
 	await host.power("far", "off");
 	await host.unregister(id);
-	server.kill("SIGKILL");
-	await once(server, "exit");
+	t.ok(existsSync(lab.path("home/far-vda.qcow2")), "disks stay");
+});
+
+t.test("a VM from elsewhere; its server goes away while it writes", async (t) => {
+	const host = lab.host();
+	const file = lab.image("elsewhere.raw", "raw", 16 * MIB);
+	let stop = await serve(file);
+	const { config, files } = await host.readConfig("one");
+	const foreign = {
+		...config,
+		uuid: null,
+		disks: [{ bus: "virtio" as const, controller: 0, unit: 0, path: null, name: "disk0", unprotected: null }],
+		nics: [{ mac: "52:54:00:12:34:57", model: "vmxnet3", network: "VM Network", connected: true }],
+	};
+	const request = { disks: [{ name: "disk0", ...nbd }], networks: {}, session: "s" };
+	const made = await host.register({ name: "foreign", config: foreign, ...request });
+	await host.power("foreign", "on");
+	t.match(
+		(await host.list()).find((vm) => vm.id === made),
+		{ state: "running", disks: [{ name: "vda" }] },
+	);
+	t.match((await host.readConfig("foreign")).config.nics, [{ mac: "52:54:00:12:34:57", connected: false }]);
+	await host.power("foreign", "off");
+	await host.unregister(made);
+
+	const again = { ...config, uuid: null, disks: [{ ...config.disks[0], name: "disk0" }, config.disks[1]] };
+	await host.register({ name: "waits", config: again, ...request, files });
+	await host.power("waits", "on");
+	await fill("/dev/vda", "o", 1);
+	await stop();
+	const writing = fill("/dev/vda", "p", 2);
+	for (let waited = 0; (await host.list()).find(({ name }) => name === "waits")?.state !== "paused"; waited++) {
+		if (waited > 300) throw new Error("the guest does not pause");
+		await sleep(100);
+	}
+	stop = await serve(file);
+	for (let tries = 0; (await host.list()).find(({ name }) => name === "waits")?.state === "paused"; tries++) {
+		if (tries > 20) throw new Error("the guest does not go on");
+		await host.power("waits", "resume");
+		await sleep(500);
+	}
+	await writing;
+	t.equal(readFileSync(file).toString("latin1", 2 * MIB, 2 * MIB + 4), "pppp", "the guest saw no error");
+	await host.power("waits", "off");
+	await host.unregister("waits");
+	await stop();
 });

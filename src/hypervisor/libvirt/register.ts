@@ -1,13 +1,16 @@
 /** A VM made by us, and taken away again. */
 import { randomUUID } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
+import { constants as C, closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { ConfigError, domainFor } from "../../vm/index.js";
 import type { RegisterRequest } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { allDomains, type Domain, definitionOf, described, type Host, stateOf } from "./domain.js";
 import { lockDomain } from "./lock.js";
+import { removeNote, writeNote } from "./notes.js";
+import { powerOnPaused } from "./power.js";
 import { DOMAIN_FILE, NVRAM_FILE, TPM_FILES, tpmFolder } from "./read-config.js";
+import { endPaused } from "./remove-snapshot.js";
 import { withFiles } from "./with-files.js";
 
 const NAME = /^[^/.\p{Cc}-][^/\p{Cc}]{0,127}$/u;
@@ -88,7 +91,7 @@ const knowsReconnect = async ({ virsh }: Host): Promise<boolean> => {
 	return major > 9 || (major === 9 && minor >= 3);
 };
 
-/** NVRAM to where libvirt looks for it, the TPM's state to where libvirt would make a new one. */
+/** NVRAM and TPM as they were: libvirt would make new ones. */
 const putFiles = async (domain: Domain, files: NonNullable<RegisterRequest["files"]>): Promise<void> => {
 	const { config } = described(domain, await definitionOf(domain, "stored"));
 	const nvram = files.find(({ name }) => name === NVRAM_FILE);
@@ -99,13 +102,24 @@ const putFiles = async (domain: Domain, files: NonNullable<RegisterRequest["file
 		mkdirSync(dirname(config.nvram), { recursive: true, mode: 0o700 });
 		writeFileSync(config.nvram, nvram.content, { mode: 0o600 });
 	}
-	if (tpm.length === 0 || !config.tpm) return;
-	const folder = tpmFolder(domain.id);
-	mkdirSync(folder, { recursive: true, mode: 0o711 });
-	for (const { name, content } of tpm) {
-		const path = join(folder, name.slice(TPM_FILES.length).replace(/[^A-Za-z0-9.-]/g, "_"));
-		writeFileSync(path, content, { mode: 0o600 });
+	if (tpm.length > 0 && config.tpm) await putTpm(domain, tpm);
+};
+
+/** libvirt makes a TPM at the first start, for a user whom only it knows: so it does, and its state is put in place. */
+const putTpm = async (domain: Domain, files: NonNullable<RegisterRequest["files"]>): Promise<void> => {
+	await writeNote(domain, { started: "yes" });
+	await powerOnPaused(domain);
+	await endPaused(domain);
+	for (const { name, content } of files) {
+		const fd = openSync(join(tpmFolder(domain.id), basename(name.slice(TPM_FILES.length))), C.O_WRONLY | C.O_TRUNC);
+		try {
+			writeSync(fd, content);
+			fsyncSync(fd);
+		} finally {
+			closeSync(fd);
+		}
 	}
+	await removeNote(domain);
 };
 
 export const unregister = async (domain: Domain): Promise<void> => {
