@@ -22,7 +22,7 @@ t.test("UEFI and a TPM come back as they were", async (t) => {
 	const { config, files } = await host.readConfig("uefi");
 	t.match(config, { firmware: "uefi", tpm: true, nvram: "nvram.fd", notes: [] });
 	t.strictSame(files.map(({ name }) => name).sort(), ["domain.xml", "nvram.fd", "tpm-tpm2-00.permall"]);
-	const [, nvram, tpm] = files;
+	const [nvram, tpm] = ["nvram.fd", "tpm-tpm2-00.permall"].map((name) => files.find((file) => file.name === name)!);
 	lab.virsh("undefine", "uefi", "--nvram", "--tpm");
 	// Something that only this one has.
 	nvram.content[nvram.content.length - 1] ^= 0x55;

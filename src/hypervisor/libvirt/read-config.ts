@@ -1,6 +1,7 @@
 /** A VM's configuration: the neutral model, libvirt's own document, and the files that firmware and TPM keep. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { VmConfig } from "../../vm/index.js";
 import type { VmDescription } from "../contract.js";
 import { type Domain, definitionOf, described } from "./domain.js";
 
@@ -25,9 +26,10 @@ export const readConfig = async (domain: Domain): Promise<VmDescription> => {
 			notes.push(`${path} is not in the backup: ${(error as Error).message.split("\n")[0]}`);
 		}
 	};
-	if (config.nvram !== null) {
+	const vars = nvramPath(domain, config);
+	if (vars !== null) {
 		if (!domain.host.uri.local) notes.push("the NVRAM of a host that is far away is not in the backup");
-		else if (existsSync(config.nvram)) add(NVRAM_FILE, config.nvram);
+		else if (existsSync(vars)) add(NVRAM_FILE, vars);
 	}
 	const nvram = files.some(({ name }) => name === NVRAM_FILE) ? NVRAM_FILE : null;
 	if (config.tpm && domain.host.uri.local) {
@@ -41,3 +43,9 @@ export const readConfig = async (domain: Domain): Promise<VmDescription> => {
 
 /** Where a libvirt of root's keeps the state of an emulated TPM 2.0. */
 export const tpmFolder = (id: string): string => `/var/lib/libvirt/swtpm/${id}/tpm2`;
+
+/** Where the firmware's variables are. Before version 9.2 libvirt does not say so of firmware that it chose itself. */
+export const nvramPath = ({ host, name }: Domain, { firmware, nvram }: VmConfig): string | null => {
+	if (nvram !== null || firmware !== "uefi" || host.uri.session) return nvram;
+	return `/var/lib/libvirt/qemu/nvram/${name}_VARS.fd`;
+};

@@ -9,7 +9,7 @@ import { allDomains, type Domain, definitionOf, described, type Host, stateOf } 
 import { lockDomain } from "./lock.js";
 import { removeNote, writeNote } from "./notes.js";
 import { powerOnPaused } from "./power.js";
-import { DOMAIN_FILE, NVRAM_FILE, TPM_FILES, tpmFolder } from "./read-config.js";
+import { DOMAIN_FILE, NVRAM_FILE, nvramPath, TPM_FILES, tpmFolder } from "./read-config.js";
 import { endPaused } from "./remove-snapshot.js";
 import { withFiles } from "./with-files.js";
 
@@ -98,9 +98,10 @@ const putFiles = async (domain: Domain, files: NonNullable<RegisterRequest["file
 	const tpm = files.filter(({ name }) => name.startsWith(TPM_FILES));
 	if (nvram === undefined && tpm.length === 0) return;
 	if (!domain.host.uri.local) throw new Error("they can only be written by springback on the host itself");
-	if (nvram !== undefined && config.nvram !== null) {
-		mkdirSync(dirname(config.nvram), { recursive: true, mode: 0o700 });
-		writeFileSync(config.nvram, nvram.content, { mode: 0o600 });
+	const vars = nvramPath(domain, config);
+	if (nvram !== undefined && vars !== null) {
+		mkdirSync(dirname(vars), { recursive: true, mode: 0o700 });
+		writeFileSync(vars, nvram.content, { mode: 0o600 });
 	}
 	if (tpm.length > 0 && config.tpm) await putTpm(domain, tpm);
 };
