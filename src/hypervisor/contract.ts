@@ -105,7 +105,7 @@ export interface RegisterRequest {
 	disks: RegisterDisk[];
 	/** source network → network of the host; cards of others come up without a link */
 	networks: Record<string, string>;
-	/** kept with the VM: finds it again */
+	/** kept with the VM: finds it again; empty: it is of none */
 	session: string;
 	/** those of `readConfig`: a driver that wrote them takes from them what `config` cannot say (NVRAM, TPM, devices) */
 	files?: VmDescription["files"];
@@ -126,6 +126,13 @@ export interface MigrationOptions {
 	signal?: AbortSignal;
 	/** bytes a second at most */
 	rate?: number;
+	/** names; default: all */
+	disks?: string[];
+	/**
+	 * A guest that runs is paused when the copy has caught up, just before the change-over, and still is when this
+	 * resolves: so that what the old and the new place hold can be compared. After a failure it runs.
+	 */
+	leavePaused?: boolean;
 }
 
 export interface GuestResult {
@@ -147,8 +154,11 @@ export interface Hypervisor {
 	snapshot(vm: string, options?: SnapshotOptions): Promise<Snapshot>;
 	/** A disk as it was at the moment of the snapshot; opened once, and closed before `removeSnapshot`. */
 	openDisk(snapshot: Snapshot, disk: string, since?: string): Promise<SnapshotDisk>;
-	/** Gives everything back; the change id stays usable. Harmless when it is gone. */
-	removeSnapshot(snapshot: Snapshot): Promise<void>;
+	/**
+	 * Gives everything back; the change id stays usable. Harmless when it is gone. With `forget` nobody will ask with this
+	 * change id: what is known since earlier ones is then kept as if there had been no such snapshot.
+	 */
+	removeSnapshot(snapshot: Snapshot, options?: { forget?: boolean }): Promise<void>;
 	/** Makes a VM that is off. Resolves with its id. */
 	register(request: RegisterRequest): Promise<string>;
 	/** Resolves when it is done; `shutdown` when the guest was asked. */
@@ -165,6 +175,12 @@ export interface Hypervisor {
 	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
 	/** Forgets a VM that is off; its disks stay. */
 	unregister(vm: string): Promise<void>;
+	/** What a VM of this configuration needs and the host does not have, one sentence each. */
+	problems?(config: VmConfig): Promise<string[]>;
+	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
+	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
+	/** Gives a VM that is off one more disk or, with `replace`, other content for the one of that name. */
+	attachDisk?(vm: string, disk: RegisterDisk, replace: boolean): Promise<void>;
 	/** Finds and takes away what crashed runs left; one line for each thing. What living runs use stays. */
 	cleanUp(): Promise<string[]>;
 	close(): Promise<void>;

@@ -3,6 +3,7 @@ import { parseDomain } from "./domain-xml.js";
 import { newDomain } from "./domain-xml-new.js";
 import type { Nic, VmConfig } from "./model.js";
 import { RUN_ELEMENT, SESSION_ELEMENT, SESSION_URI } from "./own-metadata.js";
+import { ConfigError } from "./text.js";
 import { checkedXml } from "./xml.js";
 import {
 	attr,
@@ -24,7 +25,7 @@ export interface DomainChanges {
 	uuid: string;
 	/** UUID of the VM generation: new for each copy of a VM */
 	generation: string;
-	/** of ours, that it belongs to */
+	/** of ours, that it belongs to; empty: none */
 	session: string;
 	config: VmConfig;
 	/** for disks of `config`, by name; others are left out */
@@ -44,8 +45,7 @@ export function domainFor(original: Uint8Array | undefined, changes: DomainChang
 	const text = original === undefined ? newDomain(changes) : checkedXml(original, "domain XML");
 	// Names in `config` go by position: both come from the same reader.
 	const targets = parseDomain(Buffer.from(text)).disks.map(({ target }) => target);
-	const document = parseNodes(text);
-	const domain = document.find((one) => tagOf(one) === "domain")!;
+	const domain = domainOf(text);
 	setChild(domain, node("name", {}, changes.name));
 	setChild(domain, node("uuid", {}, changes.uuid));
 	if (/^(x86_64|i686)$/.test(attr(child(child(domain, "os"), "type"), "arch") ?? "x86_64"))
@@ -57,6 +57,12 @@ export function domainFor(original: Uint8Array | undefined, changes: DomainChang
 	rewriteCards(devices, changes);
 	return writeNodes([domain]);
 }
+
+const domainOf = (text: string): Node => {
+	const domain = parseNodes(text).find((one) => tagOf(one) === "domain");
+	if (domain === undefined) throw new ConfigError("not a libvirt domain: no <domain> element");
+	return domain;
+};
 
 /** Its path is the original's, which may be there: libvirt finds one for the new name. */
 function ownNvram(domain: Node): void {
@@ -71,7 +77,8 @@ function metadata(domain: Node, session: string): void {
 	const found = child(domain, "metadata")!;
 	for (const one of [...children(found)])
 		if ([RUN_ELEMENT, SESSION_ELEMENT].includes(tagOf(one).replace(/^.*:/, ""))) remove(found, one);
-	children(found).push(node(`springback:${SESSION_ELEMENT}`, { "xmlns:springback": SESSION_URI, name: session }));
+	if (session !== "")
+		children(found).push(node(`springback:${SESSION_ELEMENT}`, { "xmlns:springback": SESSION_URI, name: session }));
 }
 
 function rewriteDisks(devices: Node, targets: string[], { config, disks, reconnectDelay }: DomainChanges): void {
@@ -85,22 +92,60 @@ function rewriteDisks(devices: Node, targets: string[], { config, disks, reconne
 			remove(devices, element);
 			continue;
 		}
-		for (const one of [...children(element)]) if (REPLACED.has(tagOf(one))) remove(element, one);
-		const far = !disk.source.startsWith("/");
-		setAttr(element, "device", "disk");
-		setAttr(element, "type", far ? "network" : "file");
-		setAttr(element, "rawio", undefined);
-		setAttr(element, "sgio", undefined);
-		const driver = child(element, "driver") ?? node("driver", {});
-		setAttr(driver, "name", "qemu");
-		setAttr(driver, "type", disk.format);
-		// A guest that waits can go on when the server is back; one that saw an error cannot.
-		setAttr(driver, "error_policy", "stop");
-		setAttr(driver, "rerror_policy", undefined);
-		if (far) for (const key of ["io", "cache"]) setAttr(driver, key, undefined);
-		setChild(element, driver);
-		setChild(element, sourceNode(disk.source, reconnectDelay));
+		placeDisk(element, disk, reconnectDelay);
 	}
+}
+
+/** Gives a disk element its content. */
+function placeDisk(element: Node, disk: DomainChanges["disks"][number], reconnectDelay: number | undefined): void {
+	for (const one of [...children(element)]) if (REPLACED.has(tagOf(one))) remove(element, one);
+	const far = !disk.source.startsWith("/");
+	setAttr(element, "device", "disk");
+	setAttr(element, "type", far ? "network" : "file");
+	setAttr(element, "rawio", undefined);
+	setAttr(element, "sgio", undefined);
+	const driver = child(element, "driver") ?? node("driver", {});
+	setAttr(driver, "name", "qemu");
+	setAttr(driver, "type", disk.format);
+	// A guest that waits can go on when the server is back; one that saw an error cannot.
+	setAttr(driver, "error_policy", "stop");
+	setAttr(driver, "rerror_policy", undefined);
+	if (far) for (const key of ["io", "cache"]) setAttr(driver, key, undefined);
+	setChild(element, driver);
+	setChild(element, sourceNode(disk.source, reconnectDelay));
+}
+
+/** The same VM under another name and id. */
+export function renamedDomain(original: Uint8Array, name: string, uuid: string): string {
+	const domain = domainOf(checkedXml(original, "domain XML"));
+	setChild(domain, node("name", {}, name));
+	setChild(domain, node("uuid", {}, uuid));
+	ownNvram(domain);
+	return writeNodes([domain]);
+}
+
+/** The same VM with one more disk, or with other content for the one whose target is called so. */
+export function domainWithDisk(
+	original: Uint8Array,
+	disk: DomainChanges["disks"][number],
+	reconnectDelay?: number,
+): string {
+	const domain = domainOf(checkedXml(original, "domain XML"));
+	const devices = child(domain, "devices")!;
+	const disks = children(devices).filter((one) => tagOf(one) === "disk");
+	const targets = disks.map((one) => attr(child(one, "target"), "dev"));
+	let element = disks[targets.indexOf(disk.name)];
+	if (element === undefined) {
+		const free = Array.from("abcdefghijklmnopqrstuvwxyz", (letter) => `vd${letter}`).find(
+			(dev) => !targets.includes(dev),
+		);
+		if (free === undefined) throw new ConfigError("the VM has 26 disks already");
+		const target = /^vd[a-z]{1,2}$/.test(disk.name) ? disk.name : free;
+		element = node("disk", {}, [node("target", { dev: target, bus: "virtio" })]);
+		children(devices).push(element);
+	}
+	placeDisk(element, disk, reconnectDelay);
+	return writeNodes([domain]);
 }
 
 const REPLACED = new Set(["source", "backingStore", "mirror", "auth", "encryption", "transient", "shareable"]);

@@ -1,7 +1,7 @@
 /** What the rooms above use of vm/. */
 export { assignDisks, type StoredDisk } from "./assign.js";
 export { type DomainDisk, parseDomain, parseDomainXml } from "./domain-xml.js";
-export { type DomainChanges, domainFor } from "./domain-xml-write.js";
+export { type DomainChanges, domainFor, domainWithDisk, renamedDomain } from "./domain-xml-write.js";
 export { type FirmwareGuess, guessConfig, guessFirmware } from "./firmware.js";
 export {
 	type Bus,

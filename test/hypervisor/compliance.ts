@@ -24,6 +24,8 @@ export interface ComplianceLab {
 	spare: { source: string; format: "raw" | "qcow2" };
 	/** ms until the guest's agent answers, at most */
 	bootMs: number;
+	/** what else this driver is to show while the guest runs; `guest` runs a script there */
+	more?: (t: Test, host: Hypervisor, guest: (script: string) => Promise<string>) => Promise<void>;
 }
 
 const OPEN = fileURLToPath(new URL("../../src/hypervisor/index.js", import.meta.url));
@@ -146,6 +148,8 @@ export async function compliance(t: Test, lab: ComplianceLab): Promise<void> {
 		t.match(await read(next, last.changeId), { letters: "abbb.cd.", changed: [{ offset: 5 * MIB, length: 2 * MIB }] });
 		await host.removeSnapshot(next);
 	});
+
+	if (lab.more !== undefined) await lab.more(t, host, guest);
 
 	await t.test("storage moves while the guest writes; a stopped move changes nothing", async (t) => {
 		const stop = new AbortController();

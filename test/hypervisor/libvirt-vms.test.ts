@@ -84,7 +84,10 @@ t.test("only a few checkpoints stay, and what is older is not known", async (t) 
 		taken.push(snapshot.changeId);
 		await host.removeSnapshot(snapshot);
 	}
-	t.equal(lab.virsh("checkpoint-list", "one", "--name").trim().split(/\s+/).length, 4);
+	const kept = lab.virsh("checkpoint-list", "one", "--name").trim();
+	t.equal(kept.split(/\s+/).length, 4);
+	await host.removeSnapshot(await host.snapshot("one"), { forget: true });
+	t.equal(lab.virsh("checkpoint-list", "one", "--name").trim().split(/\s+/).at(-1), `springback-${taken.at(-1)}`);
 	const cases: [string, RegExp | undefined][] = [
 		[taken[3], undefined],
 		[taken[0], /no record of what changed since then/],
@@ -173,6 +176,61 @@ t.test("a run that dies while it reads a VM that is off", async (t) => {
 	t.equal(lab.virsh("domstate", "one").trim(), "shut off");
 });
 
+t.test("a VM gets other names and disks, and keeps the rest", async (t) => {
+	const host = lab.host();
+	const [from, to] = [uuid(5), uuid(6)];
+	lab.define("plain", from, [{ target: "vda", format: "qcow2", file: lab.image("p.qcow2", "qcow2", MIB) }], {
+		devices: '<interface type="user"><mac address="52:54:00:00:00:05"/></interface><watchdog model="i6300esb"/>',
+	});
+	await t.rejects(host.rename(from, { name: "one", id: to }), { code: "STATE", message: /already/ });
+	await host.rename("plain", { name: "aside", id: to });
+	await t.rejects(host.readConfig("plain"), { code: "NOT_FOUND" });
+	t.match(await host.readConfig(to), { config: { name: "aside", nics: [{ mac: "52:54:00:00:00:05" }] } });
+	t.match(lab.virsh("dumpxml", "aside"), /i6300esb/);
+	await host.rename("aside", { name: "aside", id: from });
+	await host.rename(from, { name: "plain", id: from });
+	t.match(
+		(await host.list()).find(({ name }) => name === "plain"),
+		{ id: from, disks: [{ name: "vda" }] },
+	);
+	t.notOk((await host.list()).some(({ id }) => id === to));
+
+	const extra = { name: "vdb", source: lab.image("x.raw", "raw", MIB), format: "raw" } as const;
+	await host.attachDisk("plain", extra, false);
+	await t.rejects(host.attachDisk("plain", extra, false), { code: "STATE", message: /has a disk vdb already/ });
+	await host.attachDisk("plain", { ...extra, source: lab.image("y.raw", "raw", 2 * MIB) }, true);
+	await host.attachDisk("plain", { ...extra, name: "disk7" }, false);
+	t.match((await host.readConfig("plain")).config.disks, [
+		{ name: "vda", path: lab.path("p.qcow2") },
+		{ name: "vdb", path: lab.path("y.raw") },
+		{ name: "vdc", path: lab.path("x.raw") },
+	]);
+	t.strictSame(await host.problems((await host.readConfig("plain")).config), []);
+	t.match(await host.problems({ ...(await host.readConfig("plain")).config, memoryMiB: 2 ** 30, cpus: 9999 }), [
+		/more than the \d+ MiB of the host/,
+		/more than four for each of the \d+ of the host/,
+	]);
+	await host.unregister("plain");
+});
+
+t.test("from the command line", async (t) => {
+	const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+	const cli = (...args: string[]) =>
+		spawnSync(process.execPath, [main, "--state", lab.path("state"), ...args], {
+			encoding: "utf8",
+			env: { ...process.env, NODE_OPTIONS: "" },
+		});
+	t.match(cli("hosts", "add", "kvm", "libvirt", "qemu:///nowhere"), { status: 2, stderr: /qemu:\/\/\/system/ });
+	t.match(cli("hosts", "add", "kvm", "libvirt", lab.uri), {
+		status: 0,
+		stdout: /ok {4}libvirt: libvirt \d+\.\d+ with QEMU/,
+	});
+	t.match(cli("hosts", "test", "kvm"), { status: 0, stdout: /ok {4}backup: / });
+	const { status, stdout } = cli("vms", "--host", "kvm");
+	t.equal(status, 0);
+	t.match(stdout, /one {2}off .*2 disks[^]*vda .*changes known[\s\S]*vdb .*all is compared/);
+});
+
 /** QEMU's own server, which goes and comes back as ours does. */
 const serve = async (file: string) => {
 	const args = ["-f", "raw", "-t", "-b", "127.0.0.1", "-p", "10899", "-x", "disk", "-e", "4", file];
@@ -207,7 +265,11 @@ t.test("registered with its disk over NBD, moved home while it writes", async (t
 	const folder = lab.path("home");
 	mkdirSync(folder);
 	chmodSync(folder, 0o755);
-	await host.migrateStorage("far", { to: folder });
+	await host.migrateStorage("far", { to: folder, disks: ["other"] });
+	t.match((await host.readConfig("far")).config.disks, [{ path: "disk" }], "not asked for");
+	await host.migrateStorage("far", { to: folder, leavePaused: true });
+	t.equal((await host.list()).find((vm) => vm.id === id)?.state, "paused");
+	await host.power("far", "resume");
 	t.match(
 		(await host.list()).find((vm) => vm.id === id),
 		{

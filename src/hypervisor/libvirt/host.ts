@@ -1,5 +1,6 @@
 /** The driver `libvirt`: VMs of QEMU as libvirt keeps them, spoken to through virsh. */
 import { readFileSync } from "node:fs";
+import type { VmConfig } from "../../vm/index.js";
 import type {
 	GuestResult,
 	HostCheck,
@@ -7,6 +8,7 @@ import type {
 	Hypervisor,
 	MigrationOptions,
 	PowerAction,
+	RegisterDisk,
 	RegisterRequest,
 	Snapshot,
 	SnapshotDisk,
@@ -16,6 +18,7 @@ import type {
 import { HypervisorError } from "../errors.js";
 import { agentAddresses, agentRun } from "../guest-agent.js";
 import { agentOf, heartbeat } from "./agent.js";
+import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
 import { findDomain, type Host } from "./domain.js";
@@ -23,9 +26,11 @@ import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
 import { openDisk } from "./open-disk.js";
 import { power } from "./power.js";
+import { problems } from "./problems.js";
 import { readConfig } from "./read-config.js";
 import { register, unregister } from "./register.js";
 import { removeSnapshot } from "./remove-snapshot.js";
+import { rename } from "./rename.js";
 import { type OpenSnapshot, snapshot } from "./snapshot.js";
 import { hostUri } from "./uri.js";
 import { Virsh } from "./virsh.js";
@@ -67,10 +72,10 @@ export class LibvirtHost implements Hypervisor {
 		return openDisk(open, disk, since);
 	}
 
-	async removeSnapshot(snapshot: Snapshot): Promise<void> {
+	async removeSnapshot(snapshot: Snapshot, { forget = false } = {}): Promise<void> {
 		const open = this.#snapshots.get(keyOf(snapshot));
 		if (open === undefined) return;
-		await removeSnapshot(open);
+		await removeSnapshot(open, forget);
 		this.#snapshots.delete(keyOf(snapshot));
 	}
 
@@ -109,6 +114,18 @@ export class LibvirtHost implements Hypervisor {
 
 	async unregister(vm: string): Promise<void> {
 		await unregister(await findDomain(this.#host, vm));
+	}
+
+	problems(config: VmConfig): Promise<string[]> {
+		return problems(this.#host, config);
+	}
+
+	async rename(vm: string, to: { name: string; id: string }): Promise<void> {
+		await rename(await findDomain(this.#host, vm), to);
+	}
+
+	async attachDisk(vm: string, disk: RegisterDisk, replace: boolean): Promise<void> {
+		await attachDisk(await findDomain(this.#host, vm), disk, replace);
 	}
 
 	cleanUp(): Promise<string[]> {

@@ -33,7 +33,8 @@ export const migrateStorage = async (domain: Domain, options: MigrationOptions):
 		if ((await stateOf(domain)) === "off") throw new HypervisorError("STATE", `VM ${name} is off`);
 		const { config } = described(domain, await definitionOf(domain, "now"));
 		for (const { name: target, unprotected } of config.disks)
-			if (unprotected === null) await moveDisk(domain, target!, folder, options);
+			if (unprotected === null && (options.disks?.includes(target!) ?? true))
+				await moveDisk(domain, target!, folder, options);
 	} finally {
 		lock.release();
 	}
@@ -63,12 +64,17 @@ const moveDisk = async (domain: Domain, target: string, folder: string, options:
 		throw new HypervisorError("STATE", `${to} exists already: move it away, or choose another folder`);
 	const note = { move: target, to };
 	await writeNote(domain, note);
+	let paused = false;
 	try {
 		const rate = options.rate === undefined ? [] : ["--bandwidth", String(Math.max(1, options.rate)), "--bytes"];
 		await host.virsh.call(["blockcopy", id, target, "--dest", to, "--format", FORMAT, "--transient-job", ...rate], {
 			ms: 180_000,
 		});
 		await untilReady(domain, target, options);
+		if (options.leavePaused === true && (await stateOf(domain)) === "running") {
+			await host.virsh.call(["suspend", id]);
+			paused = true;
+		}
 		await host.virsh.call(["blockjob", id, target, "--pivot"], { ms: 180_000 });
 		if (!(await uses(domain, target, to, "now"))) throw new Error("libvirt did not change over to the copy");
 	} catch (error) {
@@ -76,6 +82,7 @@ const moveDisk = async (domain: Domain, target: string, folder: string, options:
 		const size = (await diskSizes(domain)).get(target) ?? 0;
 		await settleMove(domain, note);
 		await removeNote(domain);
+		if (paused) await host.virsh.call(["resume", id]).catch(() => {});
 		if (options.signal?.aborted)
 			throw new HypervisorError(
 				"INTERRUPTED",

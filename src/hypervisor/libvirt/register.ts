@@ -13,13 +13,13 @@ import { DOMAIN_FILE, NVRAM_FILE, nvramPath, TPM_FILES, tpmFolder } from "./read
 import { endPaused } from "./remove-snapshot.js";
 import { withFiles } from "./with-files.js";
 
-const NAME = /^[^/.\p{Cc}-][^/\p{Cc}]{0,127}$/u;
+export const VM_NAME = /^[^/.\p{Cc}-][^/\p{Cc}]{0,127}$/u;
 /** Seconds that a guest waits for an NBD server that is started again. */
 const RECONNECT = 3600;
 
 export const register = async (host: Host, request: RegisterRequest): Promise<string> => {
 	const { name, config, session, files = [] } = request;
-	if (!NAME.test(name)) throw new HypervisorError("INVALID", `"${name}" cannot be the name of a VM here`);
+	if (!VM_NAME.test(name)) throw new HypervisorError("INVALID", `"${name}" cannot be the name of a VM here`);
 	const uuid = config.uuid ?? randomUUID();
 	for (const one of await allDomains(host)) {
 		if (one.id === uuid)
@@ -33,7 +33,7 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 	checkDisks(request);
 	let text: string;
 	try {
-		text = domainFor(files.find((file) => file.name === DOMAIN_FILE)?.content, {
+		text = domainFor(originalOf(request), {
 			name,
 			uuid,
 			generation: randomUUID(),
@@ -43,7 +43,7 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 			networks: config.nics.map(({ network }) => (network === null ? null : (request.networks[network] ?? null))),
 			loose: host.uri.session ? "user" : "ethernet",
 			type: await acceleration(host),
-			...((await knowsReconnect(host)) ? { reconnectDelay: RECONNECT } : {}),
+			reconnectDelay: await reconnectDelay(host),
 		});
 	} catch (error) {
 		if (!(error instanceof ConfigError)) throw error;
@@ -67,6 +67,13 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 	return uuid;
 };
 
+/** libvirt's own definition: as this driver stored it, or as it was given to a backup. */
+const originalOf = ({ config, files = [] }: RegisterRequest): Buffer | undefined =>
+	(
+		files.find(({ name }) => name === DOMAIN_FILE) ??
+		(config.source === "libvirt" ? files.find(({ name }) => name.endsWith(".xml")) : undefined)
+	)?.content;
+
 const checkDisks = ({ name, config, disks }: RegisterRequest): void => {
 	for (const { name: disk, source } of disks) {
 		if (!isAbsolute(source) && !/^(nfs|nbd|nbd\+unix):\/\//.test(source))
@@ -85,10 +92,11 @@ const acceleration = ({ virsh }: Host): Promise<"kvm" | "qemu"> =>
 		() => "qemu",
 	);
 
-const knowsReconnect = async ({ virsh }: Host): Promise<boolean> => {
+/** Seconds, where libvirt has such a setting. */
+export const reconnectDelay = async ({ virsh }: Host): Promise<number | undefined> => {
 	const version = /Running against daemon: (\d+)\.(\d+)/.exec(await virsh.call(["version", "--daemon"]));
 	const [major, minor] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
-	return major > 9 || (major === 9 && minor >= 3);
+	return major > 9 || (major === 9 && minor >= 3) ? RECONNECT : undefined;
 };
 
 /** NVRAM and TPM as they were: libvirt would make new ones. */
@@ -135,9 +143,16 @@ export const unregister = async (domain: Domain): Promise<void> => {
 };
 
 /** NVRAM and TPM are kept of a VM that we did not make. */
-const undefine = async (domain: Domain): Promise<void> => {
+export const undefine = async (domain: Domain, keep = false): Promise<void> => {
 	const { host, id } = domain;
-	const ours = described(domain, await definitionOf(domain, "stored")).session !== null;
+	const ours = !keep && described(domain, await definitionOf(domain, "stored")).session !== null;
 	const more = ours ? ["--nvram", "--tpm"] : ["--keep-nvram", "--keep-tpm"];
-	await host.virsh.call(["undefine", id, "--managed-save", "--checkpoints-metadata", "--snapshots-metadata", ...more]);
+	const call = ["undefine", id, "--managed-save", "--checkpoints-metadata", "--snapshots-metadata"];
+	try {
+		await host.virsh.call([...call, ...more]);
+	} catch (error) {
+		// Before version 8.9 a TPM is not spoken of here.
+		if (!/option|flags/i.test(causeOf(error))) throw error;
+		await host.virsh.call([...call, more[0]]);
+	}
 };

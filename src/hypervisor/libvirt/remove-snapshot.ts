@@ -1,6 +1,6 @@
 /** Gives everything of a snapshot back. Its checkpoint stays: the next backup asks what changed since. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { deleteOld } from "./checkpoints.js";
+import { deleteCheckpoint, deleteOld, ourCheckpoints } from "./checkpoints.js";
 import { type Domain, stateOf } from "./domain.js";
 import { removeFolder } from "./folder.js";
 import { tryThaw } from "./freeze.js";
@@ -10,7 +10,8 @@ import type { OpenSnapshot } from "./snapshot.js";
 
 const ABORT_MS = 30_000;
 
-export const removeSnapshot = async (open: OpenSnapshot): Promise<void> => {
+/** `forget`: its checkpoint goes, too; what is known since earlier ones is in their own bitmaps. */
+export const removeSnapshot = async (open: OpenSnapshot, forget = false): Promise<void> => {
 	if (open.closed) return;
 	open.closed = true;
 	const { domain, note, lock, owed } = open;
@@ -19,6 +20,8 @@ export const removeSnapshot = async (open: OpenSnapshot): Promise<void> => {
 		if (note.folder !== undefined) {
 			await endBackup(domain);
 			removeFolder(note.folder);
+			if (forget && (await ourCheckpoints(domain)).includes(note.checkpoint!))
+				await deleteCheckpoint(domain, note.checkpoint!).catch(() => {});
 			await deleteOld(domain).catch(() => {});
 		}
 		if (note.started !== undefined) await endPaused(domain);

@@ -67,7 +67,7 @@ export const snapshot = async (
 		await cleanDomain(domain);
 		return { open, snapshot: await take(open, options) };
 	} catch (error) {
-		await removeSnapshot(open).catch(() => {});
+		await removeSnapshot(open, true).catch(() => {});
 		if (error instanceof HypervisorError && /^VM /.test(error.message)) throw error;
 		const code = error instanceof HypervisorError ? error.code : "FAILED";
 		throw new HypervisorError(code, `VM ${domain.name}: no snapshot: ${causeOf(error)}`, { cause: error });
