@@ -228,7 +228,7 @@ t.test("from the command line", async (t) => {
 	t.match(cli("hosts", "test", "kvm"), { status: 0, stdout: /ok {4}backup: / });
 	const { status, stdout } = cli("vms", "--host", "kvm");
 	t.equal(status, 0);
-	t.match(stdout, /one {2}off .*2 disks[^]*vda .*changes known[\s\S]*vdb .*all is compared/);
+	t.match(stdout, /one {2}off .*2 disks[\s\S]*vda .*changes known[\s\S]*vdb .*all is compared/);
 });
 
 /** QEMU's own server, which goes and comes back as ours does. */
