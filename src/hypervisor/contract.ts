@@ -175,6 +175,8 @@ export interface Hypervisor {
 	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
 	/** Forgets a VM that is off; its disks stay. */
 	unregister(vm: string): Promise<void>;
+	/** uid as which VMs open their disks on the host; null, or not there: whoever runs this */
+	diskUser?(): Promise<number | null>;
 	/** What a VM of this configuration needs and the host does not have, one sentence each. */
 	problems?(config: VmConfig): Promise<string[]>;
 	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */

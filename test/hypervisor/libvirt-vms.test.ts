@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
@@ -216,7 +217,7 @@ t.test("a VM gets other names and disks, and keeps the rest", async (t) => {
 t.test("from the command line", async (t) => {
 	const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 	const cli = (...args: string[]) =>
-		spawnSync(process.execPath, [main, "--state", lab.path("state"), ...args], {
+		spawnSync(process.execPath, [main, ...args, "--state", lab.path("state")], {
 			encoding: "utf8",
 			env: { ...process.env, NODE_OPTIONS: "" },
 		});
@@ -229,6 +230,29 @@ t.test("from the command line", async (t) => {
 	const { status, stdout } = cli("vms", "--host", "kvm");
 	t.equal(status, 0);
 	t.match(stdout, /one {2}off .*2 disks[\s\S]*vda .*changes known[\s\S]*vdb .*all is compared/);
+});
+
+t.test("a socket that QEMU's user cannot open is refused at once", async (t) => {
+	const host = lab.host();
+	t.equal(await host.diskUser(), 64055);
+	const server = createServer();
+	await new Promise<void>((resolve) => server.listen(lab.path("ours.sock"), resolve));
+	chmodSync(lab.path("ours.sock"), 0o600);
+	const { config } = await host.readConfig("one");
+	const request = {
+		name: "refused",
+		config: { ...config, uuid: null },
+		disks: [{ name: "vda", source: `nbd+unix:///s/d?socket=${lab.path("ours.sock")}`, format: "raw" as const }],
+		networks: {},
+		session: "s",
+	};
+	await t.rejects(host.register(request), {
+		code: "DENIED",
+		message: /user 64055, who cannot open .*ours\.sock: serve/,
+	});
+	chmodSync(lab.path("ours.sock"), 0o666);
+	await host.unregister(await host.register(request));
+	await new Promise((resolve) => server.close(resolve));
 });
 
 /** QEMU's own server, which goes and comes back as ours does. */

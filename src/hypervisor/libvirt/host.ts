@@ -21,6 +21,7 @@ import { agentOf, heartbeat } from "./agent.js";
 import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
+import { diskUser } from "./disk-user.js";
 import { findDomain, type Host } from "./domain.js";
 import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
@@ -114,6 +115,10 @@ export class LibvirtHost implements Hypervisor {
 
 	async unregister(vm: string): Promise<void> {
 		await unregister(await findDomain(this.#host, vm));
+	}
+
+	diskUser(): Promise<number | null> {
+		return diskUser(this.#host);
 	}
 
 	problems(config: VmConfig): Promise<string[]> {

@@ -1,10 +1,11 @@
 /** A VM made by us, and taken away again. */
 import { randomUUID } from "node:crypto";
-import { constants as C, closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { constants as C, closeSync, fsyncSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { ConfigError, domainFor } from "../../vm/index.js";
-import type { RegisterRequest } from "../contract.js";
+import type { RegisterDisk, RegisterRequest } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
+import { diskUser } from "./disk-user.js";
 import { allDomains, type Domain, definitionOf, described, type Host, stateOf } from "./domain.js";
 import { lockDomain } from "./lock.js";
 import { removeNote, writeNote } from "./notes.js";
@@ -31,9 +32,11 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 			throw new HypervisorError("STATE", `a VM called ${name} is here already: choose another name`);
 	}
 	checkDisks(request);
+	await checkSockets(host, request);
 	let text: string;
 	try {
-		text = domainFor(originalOf(request), {
+		const original = originalOf(request);
+		text = domainFor(original, {
 			name,
 			uuid,
 			generation: randomUUID(),
@@ -42,8 +45,8 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 			disks: request.disks,
 			networks: config.nics.map(({ network }) => (network === null ? null : (request.networks[network] ?? null))),
 			loose: host.uri.session ? "user" : "ethernet",
-			type: await acceleration(host),
-			reconnectDelay: await reconnectDelay(host),
+			type: original === undefined ? await acceleration(host) : "qemu",
+			reconnectDelay: await reconnectDelay(host, request.disks),
 		});
 	} catch (error) {
 		if (!(error instanceof ConfigError)) throw error;
@@ -86,14 +89,31 @@ const checkDisks = ({ name, config, disks }: RegisterRequest): void => {
 	}
 };
 
+/** A socket that QEMU's user cannot open would only be found when the VM is powered on. */
+const checkSockets = async (host: Host, { disks }: RegisterRequest): Promise<void> => {
+	if (!host.uri.local) return;
+	for (const { name: disk, source } of disks) {
+		const socket = source.startsWith("nbd+unix:") ? new URL(source).searchParams.get("socket") : null;
+		const found = socket === null ? undefined : statSync(socket, { throwIfNoEntry: false });
+		const user = found === undefined ? null : await diskUser(host);
+		if (found === undefined || user === null || user === 0 || user === found.uid || (found.mode & 0o002) !== 0)
+			continue;
+		throw new HypervisorError(
+			"DENIED",
+			`disk ${disk}: libvirt runs QEMU as user ${user}, who cannot open ${socket}: serve the disk over TCP on 127.0.0.1`,
+		);
+	}
+};
+
 const acceleration = ({ virsh }: Host): Promise<"kvm" | "qemu"> =>
 	virsh.call(["domcapabilities", "--virttype", "kvm"]).then(
 		() => "kvm",
 		() => "qemu",
 	);
 
-/** Seconds, where libvirt has such a setting. */
-export const reconnectDelay = async ({ virsh }: Host): Promise<number | undefined> => {
+/** Seconds, where libvirt has such a setting and a disk is to have it. */
+export const reconnectDelay = async ({ virsh }: Host, disks: RegisterDisk[]): Promise<number | undefined> => {
+	if (!disks.some(({ source }) => source.startsWith("nbd"))) return undefined;
 	const version = /Running against daemon: (\d+)\.(\d+)/.exec(await virsh.call(["version", "--daemon"]));
 	const [major, minor] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
 	return major > 9 || (major === 9 && minor >= 3) ? RECONNECT : undefined;
