@@ -45,3 +45,33 @@ t.test("UEFI and a TPM come back as they were", async (t) => {
 	t.notOk(existsSync("/var/lib/libvirt/qemu/nvram/uefi-back_VARS.fd"), "what we made is gone");
 	t.notOk(existsSync(`/var/lib/libvirt/swtpm/${id}/tpm2/tpm2-00.permall`));
 });
+
+t.test("Secure Boot keeps its keys", async (t) => {
+	const host = lab.host();
+	const feature = (name: string) => `<feature enabled="yes" name="${name}"/>`;
+	lab.define("secure", "00000000-0000-0000-0000-000000000003", [], {
+		os: `<os firmware="efi"><type arch="x86_64" machine="q35">hvm</type><firmware>${feature("secure-boot")}${feature("enrolled-keys")}</firmware></os>`,
+		features: '<smm state="on"/>',
+	});
+	const started = () => {
+		lab.virsh("start", "secure", "--paused");
+		t.match(lab.virsh("dumpxml", "secure"), /<loader [^>]*secure='yes'/);
+		lab.virsh("destroy", "secure");
+	};
+	started();
+	const { config, files } = await host.readConfig("secure");
+	t.match(config, { firmware: "uefi", secureBoot: true });
+	const keys = files.find(({ name }) => name === "nvram.fd")!.content;
+	t.ok(keys.includes(Buffer.from("Microsoft Corporation")), "certificates are in it");
+	lab.virsh("undefine", "secure", "--nvram");
+	const request = { name: "secure", config, disks: [], networks: {}, session: "s" };
+	const id = await host.register({ ...request, files });
+	t.strictSame((await host.readConfig(id)).files.find(({ name }) => name === "nvram.fd")?.content, keys);
+	started();
+	await host.unregister(id);
+	t.strictSame(await host.problems(config), []);
+	// From the neutral configuration alone, too.
+	await host.register(request);
+	started();
+	await host.unregister(id);
+});

@@ -62,8 +62,9 @@ export class LibvirtLab {
 			appendFileSync(lab.path(`own${file}`), lines);
 			run("mount", "--bind", lab.path(`own${file}`), file);
 		}
-		// Guests are emulated wherever the tests run.
-		if (existsSync("/dev/kvm")) run("mount", "--bind", "/dev/null", "/dev/kvm");
+		// Guests are emulated wherever the tests run. A file that QEMU's user can open would have libvirt ask QEMU each time.
+		writeFileSync(lab.path("no-kvm"), "", { mode: 0o600 });
+		if (existsSync("/dev/kvm")) run("mount", "--bind", lab.path("no-kvm"), "/dev/kvm");
 		mkdirSync("/run/libvirt");
 		writeFileSync("/etc/libvirt/virtlogd.conf", "");
 		writeFileSync("/etc/libvirt/libvirtd.conf", 'auth_unix_rw = "none"\n');
@@ -103,7 +104,12 @@ export class LibvirtLab {
 	}
 
 	/** Defines a VM of emulated processors; `devices` and `os` are XML. */
-	define(name: string, uuid: string, disks: LibvirtDisk[], { devices = "", os = "", memory = 384 } = {}): void {
+	define(
+		name: string,
+		uuid: string,
+		disks: LibvirtDisk[],
+		{ devices = "", os = "", memory = 384, features = "" } = {},
+	): void {
 		const lines = disks.map(
 			({ target, format, file }) =>
 				`<disk type="file" device="disk"><driver name="qemu" type="${format}"/><source file="${file}"/><target dev="${target}" bus="${target.startsWith("v") ? "virtio" : "scsi"}"/></disk>`,
@@ -111,7 +117,7 @@ export class LibvirtLab {
 		writeFileSync(
 			this.path(`${name}.xml`),
 			`<domain type="qemu"><name>${name}</name><uuid>${uuid}</uuid><memory unit="MiB">${memory}</memory><vcpu>1</vcpu>
-			${os === "" ? '<os><type arch="x86_64" machine="pc">hvm</type></os>' : os}<features><acpi/></features>
+			${os === "" ? '<os><type arch="x86_64" machine="pc">hvm</type></os>' : os}<features><acpi/>${features}</features>
 			<devices>${lines.join("")}
 			<channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>
 			<video><model type="vga"/></video>${devices}</devices></domain>`,

@@ -122,6 +122,25 @@ t.test("a backup of somebody else's", async (t) => {
 	lab.virsh("domjobabort", "one");
 });
 
+t.test("a place that is full, and one that does not exist: the guest goes on where it was", async (t) => {
+	const host = lab.host();
+	const folder = lab.path("small");
+	mkdirSync(folder);
+	spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", folder]);
+	await lab.shell(
+		"one",
+		"tr '\\000' z </dev/zero | dd of=/dev/vda bs=1M seek=7 count=8 iflag=fullblock conv=notrunc,fsync 2>/dev/null",
+	);
+	await t.rejects(host.migrateStorage("one", { to: folder }), { code: "NO_SPACE", message: /goes on where it was/ });
+	t.strictSame(readdirSync(folder), []);
+	spawnSync("umount", [folder]);
+	await t.rejects(host.migrateStorage("one", { to: "/no/such/folder" }), { code: "NOT_FOUND" });
+	await t.rejects(host.migrateStorage("one", { to: "no-pool" }), { code: "NOT_FOUND", message: /no storage pool/ });
+	await fill("/dev/vda", "w", 7);
+	t.match((await host.readConfig("one")).config.disks, [{ path: lab.path("a.qcow2") }, { path: lab.path("b.raw") }]);
+	t.strictSame(await host.cleanUp(), []);
+});
+
 t.test("QEMU is killed: its bitmaps are not trusted, and new ones begin", async (t) => {
 	const host = lab.host();
 	const before = await host.snapshot("one");
