@@ -4,6 +4,7 @@ import { HypervisorError } from "./errors.js";
 
 const DRIVERS: Readonly<Record<string, (uri: string) => Promise<Hypervisor>>> = {
 	qemu: async (uri) => new (await import("./qemu/host.js")).QemuHost(uri),
+	libvirt: async (uri) => new (await import("./libvirt/host.js")).LibvirtHost(uri),
 };
 
 export const HOST_TYPES: readonly string[] = Object.keys(DRIVERS);

@@ -1,18 +1,25 @@
 /** libvirt domain XML → the neutral model (https://libvirt.org/formatdomain.html). */
-import { createRequire } from "node:module";
 import { uuidFrom } from "./identifiers.js";
 import { BUSES, type Bus, type Controller, DEFAULT_MEMORY_MIB, type Nic, type VmConfig, type VmDisk } from "./model.js";
-import { ConfigError, decode, MAX_CONFIG_BYTES } from "./text.js";
+import { type OwnMetadata, ownMetadata } from "./own-metadata.js";
+import { all, attribute, content, type Element, first, integer, parseXml } from "./xml.js";
 
-/** Every element is an array of these, so that one disk and two disks look the same. */
-type Element = Record<string, unknown>;
+/** A disk of a domain beyond what the neutral model knows. */
+export interface DomainDisk {
+	/** `dev` of its target: "vda" */
+	target: string;
+	/** "file", "block", "network", "volume", … */
+	type: string;
+	/** as the driver element names it; libvirt takes raw where there is none */
+	format: string;
+}
 
 /** Throws ConfigError when the text is not a domain. DOCTYPE, and with it entities of one's own, is refused. */
-export function parseDomainXml(bytes: Uint8Array): VmConfig {
-	if (bytes.length > MAX_CONFIG_BYTES) throw new ConfigError(`domain XML larger than ${MAX_CONFIG_BYTES} bytes`);
-	const text = decode(bytes, "UTF-8").replace(/^\ufeff/, "");
-	if (/<!(DOCTYPE|ENTITY)/i.test(text)) throw new ConfigError("domain XML with a DOCTYPE is refused");
-	const domain = domainOf(text);
+export const parseDomainXml = (bytes: Uint8Array): VmConfig => parseDomain(bytes).config;
+
+/** The same, with what libvirt says of each disk; `disks` goes with `config.disks`. */
+export function parseDomain(bytes: Uint8Array): { config: VmConfig; disks: DomainDisk[]; own: OwnMetadata } {
+	const domain = parseXml(bytes, "domain", "domain XML");
 	const notes: string[] = [];
 	const os = first(domain, "os");
 	const devices = first(domain, "devices");
@@ -26,7 +33,8 @@ export function parseDomainXml(bytes: Uint8Array): VmConfig {
 			(f) => attribute(f, "name") === "secure-boot" && attribute(f, "enabled") === "yes",
 		);
 	const topology = first(first(domain, "cpu"), "topology");
-	return {
+	const disks = disksOf(devices, notes);
+	const config: VmConfig = {
 		version: 1,
 		name: content(first(domain, "name")),
 		uuid: uuidFrom(content(first(domain, "uuid")) ?? undefined),
@@ -38,39 +46,13 @@ export function parseDomainXml(bytes: Uint8Array): VmConfig {
 		tpm: all(devices, "tpm").length > 0,
 		guestOs: osInfo(domain),
 		controllers: controllersOf(devices),
-		disks: disksOf(devices, notes),
+		disks: disks.map(({ disk }) => disk),
 		nics: all(devices, "interface").map(nicOf),
 		nvram: content(first(os, "nvram")),
 		source: "libvirt",
 		notes,
 	};
-}
-
-/** Loaded when a domain is parsed, so that commands that parse none start sooner. */
-const parser = (): typeof import("fast-xml-parser") => createRequire(import.meta.url)("fast-xml-parser");
-
-function domainOf(text: string): Element {
-	const { XMLParser, XMLValidator } = parser();
-	const valid = XMLValidator.validate(text);
-	if (valid !== true) throw new ConfigError(`domain XML, line ${valid.err.line}: ${valid.err.msg}`);
-	let document: unknown;
-	try {
-		document = new XMLParser({
-			ignoreAttributes: false,
-			attributeNamePrefix: "@",
-			removeNSPrefix: true,
-			parseTagValue: false,
-			parseAttributeValue: false,
-			isArray: (name: string) => !name.startsWith("@"),
-			ignoreDeclaration: true,
-			ignorePiTags: true,
-		}).parse(text);
-	} catch (cause) {
-		throw new ConfigError(`domain XML: ${(cause as Error).message.split("\n")[0]}`, { cause });
-	}
-	const domain = first(isElement(document) ? document : undefined, "domain");
-	if (!domain) throw new ConfigError("not a libvirt domain: no <domain> element");
-	return domain;
+	return { config, disks: disks.map(({ own }) => own), own: ownMetadata(domain) };
 }
 
 function controllersOf(devices: Element | undefined): Controller[] {
@@ -82,16 +64,24 @@ function controllersOf(devices: Element | undefined): Controller[] {
 	});
 }
 
-function disksOf(devices: Element | undefined, notes: string[]): VmDisk[] {
-	const disks: { disk: VmDisk; order: number }[] = [];
+/** Disks that QEMU itself does not read and write, by libvirt's type. */
+const OUT_OF_REACH: Readonly<Record<string, string>> = {
+	vhostuser: "a disk of another process (vhost-user)",
+	vhostvdpa: "a disk in hardware (vDPA)",
+};
+
+function disksOf(devices: Element | undefined, notes: string[]): { disk: VmDisk; own: DomainDisk }[] {
+	const disks: { disk: VmDisk; own: DomainDisk; order: number }[] = [];
 	for (const element of all(devices, "disk")) {
-		if ((attribute(element, "device") ?? "disk") !== "disk") continue;
+		const device = attribute(element, "device") ?? "disk";
+		if (device !== "disk" && device !== "lun") continue;
 		const target = first(element, "target");
 		const name = attribute(target, "dev") ?? "";
 		const bus = busOf(attribute(target, "bus"), name);
 		const address = first(element, "address");
 		const drive = attribute(address, "type") === "drive";
 		const source = first(element, "source");
+		const type = attribute(element, "type") ?? "file";
 		const path = ["file", "dev", "name"].map((key) => attribute(source, key)).find((value) => value) ?? null;
 		if (first(element, "transient")) notes.push(`disk ${name} is transient: its changes vanish at power-off`);
 		const disk: VmDisk = {
@@ -101,12 +91,13 @@ function disksOf(devices: Element | undefined, notes: string[]): VmDisk[] {
 			unit: (drive ? driveUnit(bus, address) : null) ?? letters(name),
 			path,
 			name: null,
-			unprotected: null,
+			unprotected: device === "lun" ? "SCSI passthrough" : (OUT_OF_REACH[type] ?? null),
 		};
-		disks.push({ disk, order: integer(attribute(first(element, "boot"), "order")) ?? Number.MAX_SAFE_INTEGER });
+		const own = { target: name, type, format: attribute(first(element, "driver"), "type") ?? "raw" };
+		disks.push({ disk, own, order: integer(attribute(first(element, "boot"), "order")) ?? Number.MAX_SAFE_INTEGER });
 	}
 	// Disks with a boot order come first; sort keeps the document's order otherwise.
-	return disks.sort((a, b) => a.order - b.order).map(({ disk }) => disk);
+	return disks.sort((a, b) => a.order - b.order);
 }
 
 function busOf(named: string | undefined, target: string): Bus {
@@ -169,26 +160,3 @@ function osInfo(domain: Element): string | null {
 	const info = first(first(domain, "metadata"), "libosinfo");
 	return attribute(first(info, "os"), "id") ?? null;
 }
-
-const isElement = (value: unknown): value is Element => typeof value === "object" && value !== null;
-
-function all(element: Element | undefined, name: string): Element[] {
-	const value = element && Object.hasOwn(element, name) ? element[name] : undefined;
-	if (!Array.isArray(value)) return [];
-	return value.map((item) => (isElement(item) ? item : { "#text": item }));
-}
-
-const first = (element: Element | undefined, name: string): Element | undefined => all(element, name)[0];
-
-function attribute(element: Element | undefined, name: string): string | undefined {
-	const value = element && Object.hasOwn(element, `@${name}`) ? element[`@${name}`] : undefined;
-	return typeof value === "string" ? value : undefined;
-}
-
-function content(element: Element | undefined): string | null {
-	const value = element?.["#text"];
-	return typeof value === "string" && value.trim() !== "" ? value.trim() : null;
-}
-
-const integer = (value: string | null | undefined): number | null =>
-	value != null && /^\d{1,15}$/.test(value) ? Number(value) : null;

@@ -1,6 +1,7 @@
 /** What the rooms above use of vm/. */
 export { assignDisks, type StoredDisk } from "./assign.js";
-export { parseDomainXml } from "./domain-xml.js";
+export { type DomainDisk, parseDomain, parseDomainXml } from "./domain-xml.js";
+export { type DomainChanges, domainFor, domainWithDisk, renamedDomain } from "./domain-xml-write.js";
 export { type FirmwareGuess, guessConfig, guessFirmware } from "./firmware.js";
 export {
 	type Bus,
@@ -13,6 +14,7 @@ export {
 	type VmDisk,
 	vmConfigFrom,
 } from "./model.js";
+export { RUN_ELEMENT, RUN_URI } from "./own-metadata.js";
 export { type BootFacts, bootFacts, type DiskReader, readBootFacts } from "./partition-table.js";
 export { ConfigError } from "./text.js";
 export {
@@ -27,3 +29,4 @@ export {
 } from "./vmdk-descriptor.js";
 export { parseVmx } from "./vmx-read.js";
 export { type PublishedDisk, type PublishedVmx, publishedVmx } from "./vmx-write.js";
+export { all, attribute, content, type Element, escapeXml, first, integer, parseXml } from "./xml.js";

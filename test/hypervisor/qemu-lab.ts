@@ -25,6 +25,12 @@ while true; do
 done
 `;
 
+/** Its initramfs with a shell on the first serial port. */
+export const tinyInitrd = (): Buffer =>
+	Buffer.concat([readFileSync(tinyGuest().initrd), cpio([{ name: "init", content: INIT, mode: 0o755 }])]);
+
+export const TINY_APPEND = "console=ttyS1 quiet panic=-1 mitigations=off";
+
 export class QemuLab {
 	/** short: sockets lie below it */
 	readonly folder = mkdtempSync("/tmp/sb-");
@@ -45,17 +51,14 @@ export class QemuLab {
 	tiny(name: string, disks: { format: "raw" | "qcow2"; size: number }[], uuid: string): void {
 		mkdirSync(this.path(name));
 		const guest = tinyGuest();
-		writeFileSync(
-			this.path(name, "initrd"),
-			Buffer.concat([readFileSync(guest.initrd), cpio([{ name: "init", content: INIT, mode: 0o755 }])]),
-		);
+		writeFileSync(this.path(name, "initrd"), tinyInitrd());
 		const sources = disks.map(({ format, size }, n) => {
 			const file = `disk${n}.${format}`;
 			qemuImg("create", "-q", "-f", format, this.path(name, file), String(size));
 			return [`disk${n}`, { source: file, format }] as const;
 		});
 		this.define(name, uuid, Object.fromEntries(sources), {
-			kernel: { image: guest.kernel, initrd: "initrd", append: "console=ttyS1 quiet panic=-1 mitigations=off" },
+			kernel: { image: guest.kernel, initrd: "initrd", append: TINY_APPEND },
 		});
 	}
 
@@ -78,33 +81,8 @@ export class QemuLab {
 	}
 
 	/** Runs a command in a tiny guest; rejects when it fails there. */
-	async shell(name: string, command: string, ms = 60_000): Promise<string> {
-		const mark = `done-${Math.random().toString(36).slice(2)}`;
-		const until = Date.now() + ms;
-		// Also waits until the guest is up: what is sent before that is lost.
-		while (!readFileSync(this.path(name, "console.log"), "latin1").includes("guest is up")) {
-			if (Date.now() > until) throw new Error(`guest ${name} does not come up`);
-			await sleep(50);
-		}
-		return new Promise((resolve, reject) => {
-			const socket = connect(this.path(name, "console.sock"));
-			let text = "";
-			const timer = setTimeout(() => end(new Error(`${command}: still runs; ${text}`)), ms);
-			const end = (outcome: Error | string) => {
-				clearTimeout(timer);
-				socket.destroy();
-				if (outcome instanceof Error) reject(outcome);
-				else resolve(outcome);
-			};
-			socket.on("error", end);
-			socket.setEncoding("latin1").on("data", (piece) => {
-				text += piece;
-				const match = new RegExp(`([^]*)${mark}=(\\d+)\\n`).exec(text);
-				if (match === null) return;
-				end(match[2] === "0" ? match[1] : new Error(`${command}: exit ${match[2]}: ${match[1]}`));
-			});
-			socket.write(`(${command}); echo "${mark}=$?"\n`);
-		});
+	shell(name: string, command: string, ms = 60_000): Promise<string> {
+		return consoleShell(this.path(name), command, ms);
 	}
 
 	/** pid of the VM's process, by its command line; undefined when there is none. */
@@ -134,4 +112,34 @@ export function qemuImg(...args: string[]): string {
 	const { status, stdout, stderr } = spawnSync("qemu-img", args, { encoding: "utf8" });
 	if (status !== 0) throw new Error(`qemu-img ${args.join(" ")}: ${stderr}`);
 	return stdout;
+}
+
+/** Runs a command in the tiny guest whose console is in this folder; rejects when it fails there. */
+export async function consoleShell(folder: string, command: string, ms = 60_000): Promise<string> {
+	const mark = `done-${Math.random().toString(36).slice(2)}`;
+	const until = Date.now() + ms;
+	// Also waits until the guest is up: what is sent before that is lost.
+	while (!readFileSync(join(folder, "console.log"), "latin1").includes("guest is up")) {
+		if (Date.now() > until) throw new Error(`the guest in ${folder} does not come up`);
+		await sleep(50);
+	}
+	return new Promise((resolve, reject) => {
+		const socket = connect(join(folder, "console.sock"));
+		let text = "";
+		const timer = setTimeout(() => end(new Error(`${command}: still runs; ${text}`)), ms);
+		const end = (outcome: Error | string) => {
+			clearTimeout(timer);
+			socket.destroy();
+			if (outcome instanceof Error) reject(outcome);
+			else resolve(outcome);
+		};
+		socket.on("error", end);
+		socket.setEncoding("latin1").on("data", (piece) => {
+			text += piece;
+			const match = new RegExp(`([^]*)${mark}=(\\d+)\\n`).exec(text);
+			if (match === null) return;
+			end(match[2] === "0" ? match[1] : new Error(`${command}: exit ${match[2]}: ${match[1]}`));
+		});
+		socket.write(`(${command}); echo "${mark}=$?"\n`);
+	});
 }

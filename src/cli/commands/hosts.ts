@@ -24,6 +24,7 @@ const command: Command = {
 springback hosts add NAME TYPE URI [--overwrite] [--no-test]
   Tries everything that is needed of the host, and saves it when all is there.
   TYPE qemu, URI qemu:///DIR: VMs of QEMU without a daemon, each a folder below DIR on this machine
+  TYPE libvirt, URI qemu:///system: VMs of libvirt on this machine; qemu+ssh://USER@HOST/system: elsewhere
   --overwrite  replaces a host of this name
   --no-test    saves it untried
 springback hosts test NAME

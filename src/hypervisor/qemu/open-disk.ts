@@ -1,6 +1,6 @@
 /** One disk of a snapshot, over NBD, with what changed since an earlier one. */
-import type { Extent } from "../../image/index.js";
 import { connectNbd } from "../../nbd/index.js";
+import { changedExtents } from "../changed-extents.js";
 import type { SnapshotDisk } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { describeNode, OURS } from "./block-nodes.js";
@@ -10,8 +10,6 @@ import type { OpenSnapshot } from "./snapshot.js";
 import { withQmp } from "./vm.js";
 
 const CHANGED = `${OURS}changed`;
-/** Bytes asked for at once when changes are listed. */
-const STEP = 64 * 1024 ** 3;
 
 export const openDisk = async (open: OpenSnapshot, disk: string, since?: string): Promise<SnapshotDisk> => {
 	const { vm, socket } = open;
@@ -28,7 +26,7 @@ export const openDisk = async (open: OpenSnapshot, disk: string, since?: string)
 		try {
 			if ("why" in known) return { image, whyAll: known.why };
 			if (!known.tracked) return { image };
-			return { image, changed: await changes(address, image.size) };
+			return { image, changed: await changedExtents(address, CHANGED, image.size) };
 		} catch (error) {
 			await image.close();
 			throw error;
@@ -75,22 +73,4 @@ const exportDisk = async (
 		...(tracked ? { bitmaps: [CHANGED] } : {}),
 	});
 	return known !== undefined && "why" in known ? known : { tracked };
-};
-
-const changes = async (
-	address: { socket: string; exportName: string; text: string },
-	size: number,
-): Promise<{ offset: number; length: number }[]> => {
-	const image = await connectNbd(address, { dirtyBitmap: CHANGED });
-	try {
-		if (!image.hasExtents) throw new Error("QEMU does not tell what changed");
-		const found: { offset: number; length: number }[] = [];
-		for (let at = 0; at < size; at += STEP) {
-			const runs: Extent[] = await image.extents(at, Math.min(STEP, size - at));
-			for (const { offset, length, kind } of runs) if (kind === "data") found.push({ offset, length });
-		}
-		return found;
-	} finally {
-		await image.close();
-	}
 };

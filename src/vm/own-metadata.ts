@@ -1,0 +1,31 @@
+/** What we keep in the metadata of a libvirt domain: which session made it, and what a run does to it. */
+import { all, type Element, first } from "./xml.js";
+
+export const SESSION_URI = "urn:springback:session";
+export const RUN_URI = "urn:springback:run";
+/** Local names say whose they are: parsers often drop prefixes. */
+export const SESSION_ELEMENT = "springback-session";
+export const RUN_ELEMENT = "springback-run";
+
+export interface OwnMetadata {
+	/** name of the session that made it; null when we did not */
+	session: string | null;
+	/** attributes of the run's note; undefined when there is none */
+	run: Record<string, string> | undefined;
+}
+
+export function ownMetadata(domain: Element): OwnMetadata {
+	const metadata = first(domain, "metadata");
+	const run = all(metadata, RUN_ELEMENT)[0];
+	return {
+		session: attributesOf(first(metadata, SESSION_ELEMENT)).name ?? null,
+		run: run === undefined ? undefined : attributesOf(run),
+	};
+}
+
+const attributesOf = (element: Element | undefined): Record<string, string> =>
+	Object.fromEntries(
+		Object.entries(element ?? {}).flatMap(([key, value]) =>
+			key.startsWith("@") && typeof value === "string" ? [[key.slice(1), value]] : [],
+		),
+	);
