@@ -119,6 +119,13 @@ export interface MigrationOptions {
 	signal?: AbortSignal;
 	/** bytes a second at most */
 	rate?: number;
+	/** names; default: all */
+	disks?: string[];
+	/**
+	 * A guest that runs is paused when the copy has caught up, just before the change-over, and still is when this
+	 * resolves: so that what the old and the new place hold can be compared. After a failure it runs.
+	 */
+	leavePaused?: boolean;
 }
 
 export interface GuestResult {
@@ -158,6 +165,12 @@ export interface Hypervisor {
 	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
 	/** Forgets a VM that is off; its disks stay. */
 	unregister(vm: string): Promise<void>;
+	/** What a VM of this configuration needs and the host does not have, one sentence each. */
+	problems?(config: VmConfig): Promise<string[]>;
+	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
+	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
+	/** Gives a VM that is off one more disk or, with `replace`, other content for the one of that name. */
+	attachDisk?(vm: string, disk: RegisterDisk, replace: boolean): Promise<void>;
 	/** Finds and takes away what crashed runs left; one line for each thing. What living runs use stays. */
 	cleanUp(): Promise<string[]>;
 	close(): Promise<void>;

@@ -26,6 +26,7 @@ export const migrateStorage = async (host: string, vm: Vm, options: MigrationOpt
 	try {
 		await cleanVm(vm);
 		for (const [index, { name }] of vm.definition.config.disks.entries()) {
+			if (options.disks !== undefined && !options.disks.includes(name!)) continue;
 			// Read anew: the disks before it have moved.
 			const now = vmIn(host, vm.name);
 			await withQmp(now, (qmp) => moveDisk(now, qmp, index, name!, options));
@@ -47,6 +48,7 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 	mkdirSync(vm.places.own, { recursive: true, mode: 0o700 });
 	noteMove(vm, move);
 	const job = `${OURS}move-${index}`;
+	let paused = false;
 	try {
 		await createImage(qmp, to, FORMAT, node.size, `m${index}`);
 		await qmp.execute("blockdev-add", blockNode(index, to, FORMAT, move.node));
@@ -60,11 +62,13 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 			...(options.rate === undefined ? {} : { speed: options.rate }),
 		});
 		await untilReady(qmp, job, disk, options);
+		if (options.leavePaused === true) paused = await pause(qmp);
 		noteMove(vm, { ...move, pivoting: true });
 		await qmp.execute("job-complete", { id: job });
 		await concluded(qmp, job);
 	} catch (error) {
 		await settleMove(vm, qmp);
+		if (paused) await qmp.execute("cont").catch(() => {});
 		if (options.signal?.aborted)
 			throw new HypervisorError(
 				"INTERRUPTED",
@@ -79,6 +83,14 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 	}
 	await settleMove(vm, qmp);
 	await qmp.execute("blockdev-del", { "node-name": node.name }).catch(() => {});
+};
+
+/** True when it ran. */
+const pause = async (qmp: Qmp): Promise<boolean> => {
+	const { status } = await qmp.execute<{ status: string }>("query-status");
+	if (status !== "running") return false;
+	await qmp.execute("stop");
+	return true;
 };
 
 const untilReady = async (
