@@ -182,7 +182,7 @@ export class Publisher {
 			const folder = await sessionFolder(point, (name) => repository.extraFile(point, name), images);
 			return await store.exclusively(async () => {
 				const name = params.session ?? this.freeName(point);
-				const { directory, uuid, number } = store.allocate();
+				const { directory, uuid, number } = store.allocate(params.redirect);
 				const tree = await createSession({
 					directory,
 					uuid,
@@ -277,7 +277,7 @@ export class Publisher {
 				store.save(stored);
 				return { ...facts, outcome: "parked" as const };
 			}
-			if (!written) {
+			if (!written || how === "moved") {
 				store.remove(stored.directory);
 				await this.serving.dropUse(stored);
 				return { ...facts, outcome: "removed" as const };
