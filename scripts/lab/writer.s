@@ -35,6 +35,11 @@ next:
 	movl $1, lba
 	mov $0x43, %ah
 	call disk
+	# 1 ms, in which the processor is not busy.
+	xor %cx, %cx
+	mov $1000, %dx
+	mov $0x86, %ah
+	int $0x15
 	testb $0xf, count
 	jnz next
 	mov $'.', %al

@@ -44,7 +44,8 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 	if (fileOf(vm.places.folder, from) === to) return;
 	if (existsSync(to))
 		throw new HypervisorError("STATE", `${to} exists already: move it away, or choose another folder`);
-	const move: Move = { disk, index, node: `disk-${index}-${Date.now().toString(36)}`, to, pivoting: false };
+	const newNode = `disk-${index}-${Date.now().toString(36)}`;
+	const move: Move = { disk, index, from: node.name, node: newNode, to, pivoting: false };
 	mkdirSync(vm.places.own, { recursive: true, mode: 0o700 });
 	noteMove(vm, move);
 	const job = `${OURS}move-${index}`;
@@ -82,7 +83,6 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 		);
 	}
 	await settleMove(vm, qmp);
-	await qmp.execute("blockdev-del", { "node-name": node.name }).catch(() => {});
 };
 
 /** True when it ran. */
