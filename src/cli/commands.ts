@@ -12,6 +12,7 @@ export const COMMANDS = {
 	finish: () => import("./commands/finish.js"),
 	recover: () => import("./commands/recover.js"),
 	migrate: () => import("./commands/migrate.js"),
+	restore: () => import("./commands/restore.js"),
 	export: () => import("./commands/export.js"),
 	copy: () => import("./commands/copy.js"),
 	check: () => import("./commands/check.js"),

@@ -100,7 +100,7 @@ export interface RegisterRequest {
 	disks: RegisterDisk[];
 	/** source network → network of the host; cards of others come up without a link */
 	networks: Record<string, string>;
-	/** kept with the VM: finds it again */
+	/** kept with the VM: finds it again; empty: it is of none */
 	session: string;
 }
 

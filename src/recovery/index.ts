@@ -7,5 +7,6 @@ export { isVerified, migrate } from "./migrate.js";
 export type { Plan, PlanRequest } from "./plan.js";
 export { Records, type RecoveryRecord } from "./records.js";
 export { type Recovered, recover } from "./recover.js";
+export { restoreDisk, restoreVm } from "./restore.js";
 export { connecting } from "./steps.js";
 export type { EndedSession, NamedHost, Published, Serving, SessionEnd, SessionState, World } from "./world.js";

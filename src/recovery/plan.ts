@@ -17,6 +17,8 @@ export interface PlanRequest extends Wishes {
 	name?: string;
 	/** a person says that the original is gone */
 	originalGone: boolean;
+	/** a VM of that name on the host gives way, if it is off */
+	overwrite?: boolean;
 }
 
 export interface Space {
@@ -34,22 +36,25 @@ export interface Plan {
 	config: VmConfig;
 	networks: Record<string, string>;
 	replaced: Replaced | null;
+	/** the VM that gives way: id and name */
+	overwritten: { id: string; name: string } | null;
 	/** false: the VM has new UUID and MAC addresses */
 	kept: boolean;
-	space: Space;
+	/** null: nothing is kept in a session */
+	space: Space | null;
 	findings: Finding[];
 	/** what refuses it, in words; empty: it may begin */
 	refused: string[];
 }
 
-/** @param points all of this VM. @param place where its writes go */
+/** @param points all of this VM. @param place where its writes go; null: into its own disks */
 export const makePlan = async (
 	request: PlanRequest,
 	point: Point,
 	points: Point[],
 	target: NamedHost,
 	hosts: NamedHost[],
-	place: string,
+	place: string | null,
 	now: Date,
 ): Promise<Plan> => {
 	const findings = new Findings();
@@ -59,16 +64,20 @@ export const makePlan = async (
 	const withDisks = placeDisks(stored, point, findings);
 	const home = homeOf(point, hosts);
 	const where = await lookForOriginal(stored, home, hosts, request.originalGone);
-	const { config, replaced, kept } = decideIdentity(withDisks, where, request, vms, findings, now);
-	await checkRename(replaced, hosts, findings);
 	const name = request.name ?? stored.name ?? point.vm;
-	checkName(name, vms, replaced?.host === target.name ? replaced.id : null, target.name, findings);
+	const holder = request.overwrite === true ? vms.find((vm) => vm.name === name) : undefined;
+	const others = vms.filter((vm) => vm !== holder);
+	const { config, replaced, kept } = decideIdentity(withDisks, where, request, others, findings, now);
+	await checkRename(replaced, hosts, findings);
+	checkOverwritten(holder, host, findings);
+	checkName(name, others, replaced?.host === target.name ? replaced.id : null, target.name, findings);
 	await checkHost(host, target, config, findings);
 	const networks = mapNetworks(config, request, home === target.name, findings);
-	const space = measureSpace(config, point, points, place, findings);
+	const space = place === null ? null : measureSpace(config, point, points, place, findings);
 	for (const note of stored.notes) findings.warning("configuration", note);
 	return {
 		...{ name, config: { ...config, name }, networks, replaced, kept, space },
+		overwritten: holder === undefined ? null : { id: holder.id, name: holder.name },
 		findings: findings.all,
 		refused: findings.refusals.map(({ what, message }) => `${what}: ${message}`),
 	};
@@ -112,6 +121,20 @@ const checkRename = async (replaced: Replaced | null, hosts: NamedHost[], findin
 			"original",
 			`hosts of type ${host.type} cannot rename a VM: power ${replaced.name} off and rename it, then leave --replace out`,
 		);
+};
+
+const checkOverwritten = (holder: HostVm | undefined, host: Hypervisor, findings: Findings): void => {
+	if (holder === undefined) return;
+	const { name, state, session } = holder;
+	if (state !== "off") findings.refused("overwrite", `VM ${name} is ${state}: power it off first`);
+	else if (session !== null)
+		findings.refused(
+			"overwrite",
+			`VM ${name} is the recovery of session ${session}: springback finish ${session} first`,
+		);
+	else if (host.rename === undefined)
+		findings.refused("overwrite", `hosts of type ${host.type} cannot set a VM aside: remove VM ${name} there first`);
+	else findings.changed("overwrite", `VM ${name} gives way to the restored one`);
 };
 
 const checkName = (name: string, vms: HostVm[], leaving: string | null, host: string, findings: Findings): void => {

@@ -5,7 +5,7 @@ import type { RecoveryRecord, Replaced } from "./records.js";
 import type { NamedHost, Published, World } from "./world.js";
 
 /** Powers the original off and gives it another name and id. */
-export const replaceOriginal = async ({ replaced }: RecoveryRecord, world: World): Promise<void> => {
+export const replaceOriginal = async ({ replaced }: Pick<RecoveryRecord, "replaced">, world: World): Promise<void> => {
 	if (replaced === null) return;
 	const host = await world.host(replaced.host).open();
 	const { vm, aside } = await findReplaced(host, replaced);

@@ -50,7 +50,7 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 		disks,
 		// Fresh: directory servers must notice that time went back.
 		generation: randomUUID(),
-		session,
+		...(session === "" ? {} : { session }),
 	});
 	return id;
 };
