@@ -10,6 +10,7 @@ const STEP_MS = 100;
 /** @param hostGone there is no host any more on which something could be undone */
 export const undo = async (record: RecoveryRecord, world: World, hostGone = false): Promise<void> => {
 	world.records.save({ ...record, phase: "undoing" });
+	// What it was doing says what may be half done.
 	if (!hostGone) await undoOnHost(record, world);
 	await endSession(record, world);
 	world.records.remove(record.session);
@@ -21,7 +22,7 @@ const undoOnHost = async (record: RecoveryRecord, world: World): Promise<void> =
 	if (vm !== undefined) {
 		if (vm.state !== "off") await host.power(vm.id, "off");
 		await host.unregister(vm.id);
-	}
+	} else if (record.phase === "registering" || record.phase === "undoing") await host.cleanUp();
 	if (record.replaced !== null) await restoreOriginal(record.replaced, world, record.replaced.wasRunning);
 };
 

@@ -60,7 +60,10 @@ t.test("killed in the middle of registering: whole or not at all", async (t) => 
 	const rules = [{ op: "link", path: "vm.json", kill: true }];
 	t.equal((await lab.cli(recover, { SPRINGBACK_FAULTS: JSON.stringify(rules) })).code, null);
 	t.strictSame(await lab.host.list(), []);
-	t.match(await lab.json(recover), { session: "s", continued: true, name: "web" });
+	t.equal((await lab.cli(["finish", "s"])).code, 0);
+	await nothingLeft(t, "undone");
+	t.equal((await lab.cli(recover, { SPRINGBACK_FAULTS: JSON.stringify(rules) })).code, null);
+	t.match(await lab.json([...recover, "--power-off"]), { session: "s", continued: true, name: "web" });
 	await lab.host.power(UUID, "off");
 	await lab.json(["finish", "s", "--discard", "--confirm", "s"]);
 	await nothingLeft(t, "finished");

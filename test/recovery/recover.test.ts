@@ -1,8 +1,8 @@
 /** Instant recovery from the command line: dry run, identity, what runs is served through kill -9, the end. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
-import { RecoveryLab, type Report, UUID } from "./lab.js";
+import { MAC, RecoveryLab, type Report, UUID } from "./lab.js";
 
 await enterNamespace(import.meta.url);
 
@@ -66,7 +66,10 @@ t.test("recovered: it runs and writes, outlives terminal and mount process, and 
 	await lab.works("web-2");
 	const { nics } = (await lab.host.readConfig("web-2")).config;
 	t.match(nics, [{ connected: false, mac: /^52:54:00/ }]);
-	t.not(nics[0].mac, "52:54:00:aa:bb:cc");
+	t.not(nics[0].mac, MAC);
+	const generation = (name: string) => JSON.parse(readFileSync(lab.path("vms", name, "vm.json"), "utf8")).generation;
+	t.match(generation("web"), /^[0-9a-f]{8}-/);
+	t.not(generation("web"), generation("web-2"), "each has a VM Generation ID of its own");
 });
 
 t.test("finish: refused while it runs, asks what happens to the writes, and leaves nothing", async (t) => {
@@ -99,7 +102,6 @@ t.test("finish: refused while it runs, asks what happens to the writes, and leav
 });
 
 t.test("--redirect: what it writes lies there, and goes with the session", async (t) => {
-	const { mkdirSync, readdirSync } = await import("node:fs");
 	mkdirSync(lab.path("fast"));
 	const { session } = await lab.recover("--session", "else", "--redirect", lab.path("fast"));
 	await lab.works("web");
@@ -114,7 +116,6 @@ t.test("--redirect: what it writes lies there, and goes with the session", async
 t.test("--replace: the original is set aside, and comes back", async (t) => {
 	const original = await lab.recover("--session", "original", "--power-off");
 	// What counts as the original here is a VM that no recovery made.
-	const { readFileSync, writeFileSync } = await import("node:fs");
 	const path = lab.path("vms/web/vm.json");
 	writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), session: undefined }));
 	await lab.host.power(UUID, "on");

@@ -56,7 +56,7 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 };
 
 /** What QEMU and we leave in a VM's folder; disks and everything else stay. */
-const OURS = ["vm.json.made", "vm.json.made.new", "qmp.sock", "agent.sock", "console.sock", "console.log", "qemu.log"];
+const OURS = ["qmp.sock", "agent.sock", "console.sock", "console.log", "qemu.log"];
 
 export const unregister = async (vm: Vm): Promise<void> => {
 	const lock = lockVm(vm);

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, relative } from "node:path";
 import { sys } from "../../../native/index.js";
 import { HypervisorError } from "../errors.js";
-import { type Definition, writeDefinition } from "./definition.js";
+import { clearUnfinished, type Definition, writeDefinition } from "./definition.js";
 import { VM_NAME } from "./register.js";
 import { lockVm, stateOf, type Vm } from "./vm.js";
 
@@ -13,6 +13,7 @@ export const rename = async (vm: Vm, to: { name: string; id: string }, ids: stri
 	if (ids.includes(to.id)) throw new HypervisorError("STATE", `another VM has the id ${to.id} already`);
 	const from = vm.places.folder;
 	const folder = join(dirname(from), to.name);
+	if (folder !== from) clearUnfinished(folder);
 	if (folder !== from && existsSync(folder))
 		throw new HypervisorError("STATE", `${folder} exists already: choose another name for VM ${vm.name}`);
 	const lock = lockVm(vm);
