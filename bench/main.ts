@@ -16,13 +16,14 @@ import { json, markdown, type Report } from "./measure/report.js";
 import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
 import { endurance } from "./scenarios/endurance.js";
+import { migrate } from "./scenarios/migrate.js";
 import { nbd } from "./scenarios/nbd.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
 import { scale } from "./scenarios/scale.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, scale, endurance];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, migrate, scale, endurance];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 

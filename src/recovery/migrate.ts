@@ -102,7 +102,8 @@ const moveDisk = async (
 		migration.pausing = true;
 		world.records.save(record);
 	}
-	let pausedAt = performance.now();
+	const began = performance.now();
+	let pausedAt = began;
 	const resume = async (): Promise<number> => {
 		if (!ran) return 0;
 		if ((await recoveredVm(record, host))?.state === "paused") await host.power(id, "resume");
@@ -129,7 +130,8 @@ const moveDisk = async (
 	}
 	try {
 		const comparison = await compareWithSession(record, snapshot, disk, published, host, world, progress);
-		return judge(record, disk, comparison, still, pausedMs, world);
+		const copySeconds = Math.round(pausedAt - began) / 1000;
+		return { ...judge(record, disk, comparison, still, pausedMs, world), copySeconds };
 	} finally {
 		await host.removeSnapshot(snapshot);
 	}
@@ -171,7 +173,7 @@ const judge = (
 	still: boolean,
 	pausedMs: number,
 	{ say }: World,
-): MovedDisk => {
+): Omit<MovedDisk, "copySeconds"> => {
 	if (still && different > 0)
 		say(
 			`disk ${disk} is NOT the same in its new place: ${different} bytes differ from byte ${firstDifference} on; session ${session} has it as it was: keep it`,

@@ -34,6 +34,8 @@ export interface MovedDisk {
 	different: number;
 	/** ms that the guest stood still */
 	pausedMs: number;
+	/** s that the copy took, up to the change-over */
+	copySeconds: number;
 }
 
 export interface Migration {
