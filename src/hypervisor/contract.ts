@@ -100,8 +100,10 @@ export interface RegisterRequest {
 	disks: RegisterDisk[];
 	/** source network → network of the host; cards of others come up without a link */
 	networks: Record<string, string>;
-	/** kept with the VM: finds it again; empty: it is of none */
+	/** kept with the VM: finds it again */
 	session: string;
+	/** those of `readConfig`: a driver that wrote them takes from them what `config` cannot say (NVRAM, TPM, devices) */
+	files?: VmDescription["files"];
 }
 
 export interface MigrationProgress {

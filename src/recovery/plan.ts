@@ -176,7 +176,9 @@ const mapNetworks = (
 				"network",
 				`the card ${mac ?? "without address"} has no link: ${network === null ? "its network is not known" : `--network ${network}=NETWORK connects it`}`,
 			);
-	return networks;
+	// Whatever a driver makes of cards without a link: these are not to be connected.
+	const connected = new Set(nics.flatMap((nic) => (nic.connected && nic.network !== null ? nic.network : [])));
+	return Object.fromEntries(Object.entries(networks).filter(([network]) => connected.has(network)));
 };
 
 /** What the VM may write, its memory once for a guest that swaps or hibernates. */

@@ -3,13 +3,13 @@
  * VM over the published disks registered and powered on. What is about to be done is noted before it is done: a run that
  * fails is undone, one that dies is continued by the next one, or undone by `finish`.
  */
-import type { Point } from "../repository/index.js";
+import type { Point, Repository } from "../repository/index.js";
 import { causeOf, checkInterrupted, RecoveryError } from "./errors.js";
 import { type Life, type LifeOptions, waitForLife } from "./life.js";
 import { makePlan, type Plan, type PlanRequest } from "./plan.js";
 import type { RecoveryRecord } from "./records.js";
 import { freeSessionName } from "./session-name.js";
-import { register, replaceOriginal, start } from "./steps.js";
+import { filesOf, register, replaceOriginal, start } from "./steps.js";
 import { undo } from "./undo.js";
 import type { NamedHost, World } from "./world.js";
 
@@ -31,20 +31,22 @@ export interface Recovered {
 	life: Life | undefined;
 }
 
-/** @param points all of this VM. Rejects with REFUSED when the dry run refuses it; nothing was done then. */
+/** @param spec VM[@POINT]. Rejects with REFUSED when the dry run refuses it; nothing was done then. */
 export const recover = async (
 	request: RecoverRequest,
-	point: Point,
-	points: Point[],
+	repository: Repository,
+	spec: string,
 	world: World,
-): Promise<Recovered | Plan> => {
+): Promise<Recovered | { point: Point; plan: Plan }> => {
+	const point = await repository.resolve(spec);
 	const target = world.host(request.host);
 	const before = earlierRun(request, point, world);
 	if (before !== undefined && !request.dryRun)
-		return world.records.alone(before.session, () => goOn(before.session, request, target, world));
+		return world.records.alone(before.session, () => goOn(before.session, request, repository, target, world));
 	const place = request.redirect ?? world.serving.place;
+	const points = (await repository.points()).filter(({ vm }) => vm === point.vm);
 	const plan = await makePlan(request, point, points, target, world.hosts, place, world.now());
-	if (request.dryRun) return plan;
+	if (request.dryRun) return { point, plan };
 	for (const { level, what, message } of plan.findings)
 		if (level === "warning" || level === "changed") world.say(`${level}: ${what}: ${message}`);
 	if (plan.refused.length > 0)
@@ -69,7 +71,7 @@ export const recover = async (
 			...{ began: world.now().toISOString(), phase: "publishing", ready: null, migration: null },
 		};
 		world.records.save(record);
-		return { ...(await carryOut(record, request, target, world)), plan };
+		return { ...(await carryOut(record, request, repository, target, world)), plan };
 	});
 };
 
@@ -82,7 +84,13 @@ const earlierRun = ({ host, session }: RecoverRequest, point: Point, world: Worl
 	return found.find(({ ready }) => ready === null) ?? found[0];
 };
 
-const goOn = async (session: string, request: RecoverRequest, target: NamedHost, world: World): Promise<Recovered> => {
+const goOn = async (
+	session: string,
+	request: RecoverRequest,
+	repository: Repository,
+	target: NamedHost,
+	world: World,
+): Promise<Recovered> => {
 	const record = world.records.find(session);
 	if (record === undefined)
 		throw new RecoveryError("STATE", `session ${session} was just ended: run the command again`);
@@ -97,10 +105,16 @@ const goOn = async (session: string, request: RecoverRequest, target: NamedHost,
 			`the recovery of ${record.vm} as ${record.name} is not ended: springback finish ${session}, or another --session`,
 		);
 	world.say(`continues the recovery of ${record.vm} that began at ${record.began} (session ${session})`);
-	return { ...(await carryOut(record, request, target, world)), plan: undefined };
+	return { ...(await carryOut(record, request, repository, target, world)), plan: undefined };
 };
 
-const carryOut = async (record: RecoveryRecord, life: LifeOptions, target: NamedHost, world: World) => {
+const carryOut = async (
+	record: RecoveryRecord,
+	life: LifeOptions,
+	repository: Repository,
+	target: NamedHost,
+	world: World,
+) => {
 	const { records, serving, signal } = world;
 	const next = (phase: RecoveryRecord["phase"]): void => {
 		if (record.ready === null) checkInterrupted(signal, "the recovery");
@@ -117,7 +131,8 @@ const carryOut = async (record: RecoveryRecord, life: LifeOptions, target: Named
 		await replaceOriginal(record, world);
 		next("registering");
 		const host = await target.open();
-		await register(record, published, host);
+		const files = await filesOf(repository, await repository.resolve(`${vm}@${point}`));
+		await register(record, published, files, host);
 		next("starting");
 		await start(record, host);
 	} catch (error) {

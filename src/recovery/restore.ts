@@ -11,7 +11,7 @@ import type { Point, PointDisk, Progress, Repository } from "../repository/index
 import { checkInterrupted, RecoveryError } from "./errors.js";
 import { makePlan, type Plan, type PlanRequest } from "./plan.js";
 import { type Placing, RestoreFiles } from "./restore-files.js";
-import { replaceOriginal, restoreOriginal } from "./steps.js";
+import { filesOf, replaceOriginal, restoreOriginal } from "./steps.js";
 import type { NamedHost, World } from "./world.js";
 
 export interface RestoreOptions {
@@ -73,6 +73,7 @@ export const restoreVm = async (
 			files.place(paths);
 			await host.register({
 				...{ name: plan.name, config: plan.config, networks: plan.networks, session: "" },
+				files: await filesOf(repository, point),
 				disks: disks.map(({ disk, path }) => ({ name: disk, source: path, format: "raw" as const })),
 			});
 		} catch (error) {

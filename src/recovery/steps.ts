@@ -1,5 +1,6 @@
 /** The steps of a recovery on hosts. Each finds out first whether an earlier run has done it. */
 import type { HostVm, Hypervisor } from "../hypervisor/index.js";
+import type { Point, Repository } from "../repository/index.js";
 import { RecoveryError } from "./errors.js";
 import type { RecoveryRecord, Replaced } from "./records.js";
 import type { NamedHost, Published, World } from "./world.js";
@@ -52,7 +53,16 @@ export const recoveredVm = async (record: RecoveryRecord, host: Hypervisor): Pro
 	return vm;
 };
 
-export const register = async (record: RecoveryRecord, published: Published, host: Hypervisor): Promise<void> => {
+/** What was stored beside the disks: NVRAM, the hypervisor's own definition. */
+export const filesOf = (repository: Repository, point: Point): Promise<{ name: string; content: Buffer }[]> =>
+	Promise.all(point.files.map(async ({ name }) => ({ name, content: await repository.extraFile(point, name) })));
+
+export const register = async (
+	record: RecoveryRecord,
+	published: Published,
+	files: { name: string; content: Buffer }[],
+	host: Hypervisor,
+): Promise<void> => {
 	if ((await recoveredVm(record, host)) !== undefined) return;
 	await host.register({
 		name: record.name,
@@ -64,6 +74,7 @@ export const register = async (record: RecoveryRecord, published: Published, hos
 		})),
 		networks: record.networks,
 		session: record.session,
+		files,
 	});
 };
 

@@ -1,7 +1,9 @@
 /** Instant recovery from the command line: dry run, identity, what runs is served through kill -9, the end. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
+import { processes } from "../e2e/client/processes.js";
 import { MAC, RecoveryLab, type Report, UUID } from "./lab.js";
 
 await enterNamespace(import.meta.url);
@@ -48,6 +50,14 @@ t.test("recovered: it runs and writes, outlives terminal and mount process, and 
 	// The command has ended, its terminal with it; now the server dies under the guest.
 	const back = await lab.killMountd(first.session);
 	t.comment(`the mount process was back after ${back} ms`);
+	await lab.works("web");
+	// As after a reboot: the supervisor is gone, too. The guest waits until the same command brings the server back.
+	for (const name of ["supervisor.js", "main.js"])
+		for (const pid of processes(`/mountd/${name}`)) process.kill(pid, "SIGKILL");
+	const said = lab.said("web");
+	await sleep(500);
+	t.ok(lab.said("web").length - said.length < 5, "it stands still");
+	await lab.recover();
 	await lab.works("web");
 	t.equal(await lab.stateOf(UUID), "running");
 	t.match(await lab.sessions(), [

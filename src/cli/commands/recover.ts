@@ -86,10 +86,8 @@ const command: Command = {
 				);
 			const repository = await openNamed(context);
 			try {
-				const point = await repository.resolve(spec);
-				const points = (await repository.points()).filter(({ vm }) => vm === point.vm);
-				const done = await recover(request, point, points, world);
-				return "record" in done ? report(context, done) : reportPlan(context, point, host, done);
+				const done = await recover(request, repository, spec, world);
+				return "record" in done ? report(context, done) : reportPlan(context, done.point, host, done.plan);
 			} finally {
 				await repository.close();
 			}

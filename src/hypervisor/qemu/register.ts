@@ -50,6 +50,7 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 		disks,
 		// Fresh: directory servers must notice that time went back.
 		generation: randomUUID(),
+		// Empty: a VM of its own, without a session.
 		...(session === "" ? {} : { session }),
 	});
 	return id;
