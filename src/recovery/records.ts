@@ -66,6 +66,8 @@ export interface RecoveryRecord {
 	listen: string | null;
 	redirect: string | null;
 	powerOn: boolean;
+	/** ms between backups of what the VM writes; null: none */
+	protectMs: number | null;
 	/** the session was made by this recovery, and may go with it */
 	madeSession: boolean;
 	/** it was being served before */

@@ -21,6 +21,8 @@ export interface RecoverRequest extends PlanRequest, LifeOptions {
 	listen?: string;
 	redirect?: string;
 	powerOn: boolean;
+	/** ms between backups of what the VM writes; null: none */
+	protectMs: number | null;
 	dryRun: boolean;
 }
 
@@ -40,7 +42,7 @@ export const recover = async (
 ): Promise<Recovered | { point: Point; plan: Plan }> => {
 	const point = await repository.resolve(spec);
 	const target = world.host(request.host);
-	const before = earlierRun(request, point, world);
+	const before = earlierRun(request, point, /@(?!latest$)/.test(spec), world);
 	if (before !== undefined && !request.dryRun)
 		return world.records.alone(before.session, () => goOn(before.session, request, repository, target, world));
 	const place = request.redirect ?? world.serving.place;
@@ -66,6 +68,7 @@ export const recover = async (
 			...{ version: 1, session, vm: point.vm, point: known?.point ?? point.id, pointTime: point.time },
 			...{ repository: request.repository, host: target.name, name: plan.name, id: plan.config.uuid! },
 			...{ config: plan.config, networks: plan.networks, powerOn: request.powerOn },
+			protectMs: request.protectMs,
 			...{ listen: request.listen ?? null, redirect: request.redirect ?? null },
 			...{ madeSession: known === undefined, wasServed: known?.state === "open", replaced: plan.replaced },
 			...{ began: world.now().toISOString(), phase: "publishing", ready: null, migration: null },
@@ -76,11 +79,16 @@ export const recover = async (
 };
 
 /** One that was begun for the same VM, host and, where it is named, point or session. */
-const earlierRun = ({ host, session }: RecoverRequest, point: Point, world: World): RecoveryRecord | undefined => {
+const earlierRun = (
+	{ host, session }: RecoverRequest,
+	point: Point,
+	named: boolean,
+	world: World,
+): RecoveryRecord | undefined => {
 	const found = world.records
 		.list()
 		.filter((one) => one.vm === point.vm && one.host === host && one.migration?.finished == null)
-		.filter((one) => (session === undefined ? one.point === point.id : one.session === session));
+		.filter((one) => (session === undefined ? !named || one.point === point.id : one.session === session));
 	return found.find(({ ready }) => ready === null) ?? found[0];
 };
 

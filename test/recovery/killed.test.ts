@@ -15,7 +15,19 @@ t.setTimeout(300_000);
 
 /** Notes of a recovery: publishing, replacing, registering, starting, ready. */
 const NOTES = 5;
-const recover = ["recover", "web", "--host", "lab", "--original-gone", "--session", "s", "--wait", "100ms"];
+const recover = [
+	"recover",
+	"web",
+	"--host",
+	"lab",
+	"--original-gone",
+	"--session",
+	"s",
+	"--wait",
+	"100ms",
+	"--protect",
+	"off",
+];
 
 const nothingLeft = async (t: Test, what: string) => {
 	t.strictSame(await lab.host.list(), [], `${what}: no VM`);

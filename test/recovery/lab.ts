@@ -62,7 +62,18 @@ export class RecoveryLab extends Workspace {
 
 	/** Recovers; there is no agent in the writer, so a short wait and a warning. */
 	async recover(...args: string[]): Promise<Report> {
-		return this.json(["recover", "web", "--host", "lab", "--original-gone", "--wait", "100ms", ...args]);
+		return this.json([
+			"recover",
+			"web",
+			"--host",
+			"lab",
+			"--original-gone",
+			"--wait",
+			"100ms",
+			"--protect",
+			"off",
+			...args,
+		]);
 	}
 
 	/** What the guest has said: "U....". */

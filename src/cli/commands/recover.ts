@@ -9,10 +9,12 @@ import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { openNamed } from "../keys.js";
 import { repositoryPath } from "../places.js";
+import { protect } from "../protect.js";
 import { inWorld } from "../recovering.js";
 import { address, duration, flag, port, positionals, text, texts } from "../values.js";
 
 const DEFAULT_WAIT_MS = 300_000;
+const DEFAULT_PROTECT_MS = 15 * 60_000;
 
 const command: Command = {
 	summary: "runs a VM from its restore point on a host, at once",
@@ -31,6 +33,8 @@ const command: Command = {
   --session NAME     name of the session (default: from VM and time); continues one that exists
   --redirect DIR     keeps what the VM writes below DIR (default: the state directory)
   --service CMD      waits until this shell command succeeds in the guest (needs its agent)
+  --protect T        how often what the VM writes becomes a restore point, until it has migrated: 15m unless told
+                     otherwise, or off
   --wait T           for signs of life, at most (default 5m)
   --listen A         the host is another machine: our address that it reaches; disks go over NBD and TCP
   --client A         that machine's address, with --listen; repeat
@@ -49,6 +53,7 @@ const command: Command = {
 		session: { type: "string" },
 		redirect: { type: "string" },
 		service: { type: "string" },
+		protect: { type: "string" },
 		wait: { type: "string" },
 		listen: { type: "string" },
 		client: { type: "string", multiple: true },
@@ -66,6 +71,7 @@ const command: Command = {
 			...{ host, repository: repositoryPath(context), session: sessionName(context), redirect: redirect(context) },
 			listen: text(context, "listen") === undefined ? undefined : address(context, "listen", ""),
 			powerOn: !flag(context, "power-off"),
+			protectMs: protectMs(context),
 			dryRun: flag(context, "dry-run"),
 			service: text(context, "service"),
 			waitMs: duration(context, "wait", DEFAULT_WAIT_MS),
@@ -87,7 +93,9 @@ const command: Command = {
 			const repository = await openNamed(context);
 			try {
 				const done = await recover(request, repository, spec, world);
-				return "record" in done ? report(context, done) : reportPlan(context, done.point, host, done.plan);
+				if ("plan" in done && "point" in done) return reportPlan(context, done.point, host, done.plan);
+				await protect(context, done.record);
+				return report(context, done);
 			} finally {
 				await repository.close();
 			}
@@ -112,6 +120,10 @@ export function planOptions(context: Context) {
 		replace: flag(context, "replace"),
 		originalGone: flag(context, "original-gone"),
 	};
+}
+
+function protectMs(context: Context): number | null {
+	return text(context, "protect") === "off" ? null : duration(context, "protect", DEFAULT_PROTECT_MS);
 }
 
 function sessionName(context: Context): string | undefined {
