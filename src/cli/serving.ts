@@ -5,7 +5,7 @@ import { statePaths } from "../mountd/paths.js";
 import type { FinishParams } from "../mountd/protocol.js";
 import { SessionStore } from "../mountd/session-store.js";
 import { lastConfig } from "../mountd/start.js";
-import type { EndedSession, Published, Serving, SessionEnd, SessionState } from "../recovery/index.js";
+import type { EndedSession, Published, PublishOptions, Serving, SessionEnd, SessionState } from "../recovery/index.js";
 import { unlockRepository } from "../repository/index.js";
 import type { Context } from "./command.js";
 import { keySource, namedKey } from "./keys.js";
@@ -43,19 +43,20 @@ export class MountdServing implements Serving {
 	async publish(
 		session: string,
 		spec: string,
-		{ listen = LOOPBACK_ADDRESS, redirect }: { listen?: string; redirect?: string },
+		{ listen: elsewhere, redirect, diskUser }: PublishOptions,
 	): Promise<Published> {
+		const listen = elsewhere ?? LOOPBACK_ADDRESS;
 		const stored = new SessionStore(statePath(this.context)).find(session);
 		const repository = stored?.record.repository ?? this.options.repository ?? repositoryPath(this.context);
-		const { client, result } = await askMountd(this.#config(listen), async (client) => {
+		const { client, result } = await askMountd(this.#config(listen, diskUser !== null), async (client) => {
 			const served = (await client.call("sessions", {})).some((one) => one.session === session && one.state === "open");
 			return client.call("publish", {
-				...{ spec, repository, session, redirect, clients: this.options.clients },
+				...{ spec, repository, session, redirect: redirect ?? undefined, clients: this.options.clients },
 				// What is served has its key already.
 				key: served ? undefined : await this.#key(repository),
 				// Another machine outlives this one, and would not know that what it did not flush is gone.
 				sync: listen !== LOOPBACK_ADDRESS,
-				ownerUid: process.getuid?.() ?? 0,
+				ownerUid: diskUser ?? process.getuid?.() ?? 0,
 			});
 		});
 		client.end();
@@ -72,8 +73,10 @@ export class MountdServing implements Serving {
 		return result;
 	}
 
-	#config(listen: string): MountdConfig {
-		return { ...lastConfig(statePath(this.context), listen), ...this.options.config };
+	/** @param tcp NBD over TCP is needed, on any port when none was named */
+	#config(listen: string, tcp = false): MountdConfig {
+		const last = lastConfig(statePath(this.context), listen);
+		return { ...last, ...(tcp && last.nbdPort === undefined ? { nbdPort: 0 } : {}), ...this.options.config };
 	}
 
 	async #key(repository: string): Promise<{ repository: string; master: string } | undefined> {

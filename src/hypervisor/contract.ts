@@ -169,6 +169,8 @@ export interface Hypervisor {
 	unregister(vm: string): Promise<void>;
 	/** What a VM of this configuration needs and the host does not have, one sentence each. */
 	problems?(config: VmConfig): Promise<string[]>;
+	/** uid of the processes that open disks of VMs, where that is somebody else than root and us. */
+	diskUser?(): Promise<number | undefined>;
 	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
 	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
 	/** Gives a VM that is off one more disk or, with `replace`, other content for the one of that name. */

@@ -123,6 +123,7 @@ export class Publisher {
 					`session "${existing.record.name}" is served on ${existing.record.listen}; use --listen ${existing.record.listen} or another name`,
 				);
 			existing.record.listen = this.options.listen;
+			existing.record.ownerUid = params.ownerUid;
 			existing.record.readOnly = params.readOnly === true;
 			existing.record.privilegedPorts = params.privilegedPorts === true || existing.record.privilegedPorts;
 			existing.record.sync = params.sync === true || existing.record.sync;

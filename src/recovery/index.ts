@@ -9,4 +9,13 @@ export { Records, type RecoveryRecord } from "./records.js";
 export { type Recovered, recover } from "./recover.js";
 export { restoreDisk, restoreVm } from "./restore.js";
 export { connecting } from "./steps.js";
-export type { EndedSession, NamedHost, Published, Serving, SessionEnd, SessionState, World } from "./world.js";
+export type {
+	EndedSession,
+	NamedHost,
+	Published,
+	PublishOptions,
+	Serving,
+	SessionEnd,
+	SessionState,
+	World,
+} from "./world.js";

@@ -33,10 +33,7 @@ export const migrate = (session: string, options: MigrateOptions, world: World):
 		const migration = await begin(record, options, host, world);
 		if (migration.finished !== null) return record;
 		// Also starts the mount process where it does not run.
-		const published = await world.serving.publish(session, `${record.vm}@${record.point}`, {
-			listen: record.listen ?? undefined,
-			redirect: record.redirect ?? undefined,
-		});
+		const published = await world.serving.publish(session, `${record.vm}@${record.point}`, record);
 		for (const { disk } of published.disks) {
 			if (migration.disks.some((one) => one.disk === disk)) continue;
 			migration.disks.push(await moveDisk(record, disk, published, options, host, world));
@@ -129,7 +126,7 @@ const moveDisk = async (
 		pausedMs = await resume();
 	}
 	try {
-		const comparison = await compareWithSession(record, snapshot, disk, published, host, world, progress);
+		const comparison = await compareWithSession(snapshot, disk, published, host, world, progress);
 		const copySeconds = Math.round(pausedAt - began) / 1000;
 		return { ...judge(record, disk, comparison, still, pausedMs, world), copySeconds };
 	} finally {
@@ -138,7 +135,6 @@ const moveDisk = async (
 };
 
 const compareWithSession = async (
-	record: RecoveryRecord,
 	snapshot: Awaited<ReturnType<Hypervisor["snapshot"]>>,
 	disk: string,
 	published: Published,
@@ -147,7 +143,7 @@ const compareWithSession = async (
 	progress: MigrateOptions["progress"],
 ): Promise<Comparison> => {
 	const uris = published.disks.find((one) => one.disk === disk)!.uris;
-	const uri = uris.find((one) => one.startsWith(record.listen === null ? "nbd+unix:" : "nbd:")) ?? uris[0];
+	const uri = uris.find((one) => one.startsWith("nbd+unix:")) ?? uris[0];
 	const { image } = await host.openDisk(snapshot, disk);
 	try {
 		const session = await connectNbd(uri);

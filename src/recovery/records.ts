@@ -64,6 +64,8 @@ export interface RecoveryRecord {
 	config: VmConfig;
 	networks: Record<string, string>;
 	listen: string | null;
+	/** uid that opens the VM's disks, where a UNIX socket of ours is closed to it; it comes over loopback then */
+	diskUser: number | null;
 	redirect: string | null;
 	powerOn: boolean;
 	/** ms between backups of what the VM writes; null: none */

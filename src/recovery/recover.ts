@@ -69,6 +69,7 @@ export const recover = async (
 			...{ repository: request.repository, host: target.name, name: plan.name, id: plan.config.uuid! },
 			...{ config: plan.config, networks: plan.networks, powerOn: request.powerOn },
 			protectMs: request.protectMs,
+			diskUser: (await (await target.open()).diskUser?.()) ?? null,
 			...{ listen: request.listen ?? null, redirect: request.redirect ?? null },
 			...{ madeSession: known === undefined, wasServed: known?.state === "open", replaced: plan.replaced },
 			...{ began: world.now().toISOString(), phase: "publishing", ready: null, migration: null },
@@ -130,11 +131,8 @@ const carryOut = async (
 		records.save(record);
 	};
 	try {
-		const { session, vm, point, listen, redirect } = record;
-		const published = await serving.publish(session, `${vm}@${point}`, {
-			listen: listen ?? undefined,
-			redirect: redirect ?? undefined,
-		});
+		const { session, vm, point } = record;
+		const published = await serving.publish(session, `${vm}@${point}`, record);
 		next("replacing");
 		await replaceOriginal(record, world);
 		next("registering");

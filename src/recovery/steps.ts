@@ -78,15 +78,16 @@ export const register = async (
 	});
 };
 
-/** A UNIX socket on this machine, TCP where another one connects. */
-const sourceOf = (uris: string[], { listen, session }: RecoveryRecord): string => {
-	const wanted = uris.find((uri) => uri.startsWith(listen === null ? "nbd+unix:" : "nbd:"));
+/** A UNIX socket where QEMU may open it, else TCP. */
+const sourceOf = (uris: string[], { listen, diskUser, session }: RecoveryRecord): string => {
+	const unix = listen === null && diskUser === null;
+	const wanted = uris.find((uri) => uri.startsWith(unix ? "nbd+unix:" : "nbd:"));
 	if (wanted !== undefined) return wanted;
 	throw new RecoveryError(
 		"STATE",
-		listen === null
+		unix
 			? `session ${session} has no NBD socket: use a shorter --state, whose path with the socket's name has 107 bytes at most`
-			: `session ${session} is not served over TCP without TLS on ${listen}: name --nbd-port`,
+			: `session ${session} is not served by NBD over TCP without TLS: finish what the mount process serves, and recover with --nbd-port N; or use another --state`,
 	);
 };
 

@@ -24,6 +24,15 @@ export interface SessionState {
 	lastWrite: string | null;
 }
 
+export interface PublishOptions {
+	/** our address; default: loopback */
+	listen: string | null;
+	/** existing directory that takes what is written */
+	redirect: string | null;
+	/** uid that may connect over loopback, besides root; null: ours, over a UNIX socket */
+	diskUser: number | null;
+}
+
 export interface Published {
 	/** URIs by disk, each of which shows the same content */
 	disks: { disk: string; uris: string[] }[];
@@ -45,7 +54,7 @@ export interface Serving {
 	/** Those that exist, the trash left out. */
 	sessions(): Promise<SessionState[]>;
 	/** Makes the session, or continues it. */
-	publish(session: string, spec: string, options: { listen?: string; redirect?: string }): Promise<Published>;
+	publish(session: string, spec: string, options: PublishOptions): Promise<Published>;
 	end(session: string, how: SessionEnd): Promise<EndedSession>;
 	/** the directory whose file system takes what is written */
 	place: string;

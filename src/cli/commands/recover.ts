@@ -38,7 +38,7 @@ const command: Command = {
   --wait T           for signs of life, at most (default 5m)
   --listen A         the host is another machine: our address that it reaches; disks go over NBD and TCP
   --client A         that machine's address, with --listen; repeat
-  --nbd-port N       with --listen (default ${NBD_PORT})
+  --nbd-port N       with --listen (default ${NBD_PORT}), or where QEMU runs as another user (default a free one)
   --nfs-port N, --mount-port N, --no-portmap   as in publish, when the mount process is not running yet
   Exit 4 when the VM was powered on and showed no sign of life in time: it runs on.`,
 	options: {
@@ -151,7 +151,8 @@ function mountdOptions(context: Context): Partial<MountdConfig> {
 			? {}
 			: { mountPort: port(context, "mount-port", DEFAULT_MOUNT_PORT) }),
 		...(flag(context, "no-portmap") ? { portmap: "off" as const } : {}),
-		...(remote ? { nbdPort: port(context, "nbd-port", NBD_PORT), clients: texts(context, "client") } : {}),
+		...(remote || text(context, "nbd-port") !== undefined ? { nbdPort: port(context, "nbd-port", NBD_PORT) } : {}),
+		...(remote ? { clients: texts(context, "client") } : {}),
 	};
 }
 
