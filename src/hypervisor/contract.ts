@@ -100,7 +100,7 @@ export interface RegisterRequest {
 	disks: RegisterDisk[];
 	/** source network → network of the host; cards of others come up without a link */
 	networks: Record<string, string>;
-	/** kept with the VM: finds it again */
+	/** kept with the VM: finds it again; empty: it is of none */
 	session: string;
 	/** those of `readConfig`: a driver that wrote them takes from them what `config` cannot say (NVRAM, TPM, devices) */
 	files?: VmDescription["files"];
@@ -167,10 +167,10 @@ export interface Hypervisor {
 	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
 	/** Forgets a VM that is off; its disks stay. */
 	unregister(vm: string): Promise<void>;
+	/** uid as which VMs open their disks on the host; null, or not there: whoever runs this */
+	diskUser?(): Promise<number | null>;
 	/** What a VM of this configuration needs and the host does not have, one sentence each. */
 	problems?(config: VmConfig): Promise<string[]>;
-	/** uid of the processes that open disks of VMs, where that is somebody else than root and us. */
-	diskUser?(): Promise<number | undefined>;
 	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
 	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
 	/** Gives a VM that is off one more disk or, with `replace`, other content for the one of that name. */

@@ -69,7 +69,7 @@ export const recover = async (
 			...{ repository: request.repository, host: target.name, name: plan.name, id: plan.config.uuid! },
 			...{ config: plan.config, networks: plan.networks, powerOn: request.powerOn },
 			protectMs: request.protectMs,
-			diskUser: (await (await target.open()).diskUser?.()) ?? null,
+			diskUser: otherUser((await (await target.open()).diskUser?.()) ?? null),
 			...{ listen: request.listen ?? null, redirect: request.redirect ?? null },
 			...{ madeSession: known === undefined, wasServed: known?.state === "open", replaced: plan.replaced },
 			...{ began: world.now().toISOString(), phase: "publishing", ready: null, migration: null },
@@ -78,6 +78,9 @@ export const recover = async (
 		return { ...(await carryOut(record, request, repository, target, world)), plan };
 	});
 };
+
+/** A socket of ours is open to root and to us. */
+const otherUser = (uid: number | null): number | null => (uid === 0 || uid === process.getuid?.() ? null : uid);
 
 /** One that was begun for the same VM, host and, where it is named, point or session. */
 const earlierRun = (
