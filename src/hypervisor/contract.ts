@@ -149,8 +149,11 @@ export interface Hypervisor {
 	snapshot(vm: string, options?: SnapshotOptions): Promise<Snapshot>;
 	/** A disk as it was at the moment of the snapshot; opened once, and closed before `removeSnapshot`. */
 	openDisk(snapshot: Snapshot, disk: string, since?: string): Promise<SnapshotDisk>;
-	/** Gives everything back; the change id stays usable. Harmless when it is gone. */
-	removeSnapshot(snapshot: Snapshot): Promise<void>;
+	/**
+	 * Gives everything back; the change id stays usable. Harmless when it is gone. With `forget` nobody will ask with this
+	 * change id: what is known since earlier ones is then kept as if there had been no such snapshot.
+	 */
+	removeSnapshot(snapshot: Snapshot, options?: { forget?: boolean }): Promise<void>;
 	/** Makes a VM that is off. Resolves with its id. */
 	register(request: RegisterRequest): Promise<string>;
 	/** Resolves when it is done; `shutdown` when the guest was asked. */

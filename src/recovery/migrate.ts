@@ -130,7 +130,7 @@ const moveDisk = async (
 		const copySeconds = Math.round(pausedAt - began) / 1000;
 		return { ...judge(record, disk, comparison, still, pausedMs, world), copySeconds };
 	} finally {
-		await host.removeSnapshot(snapshot);
+		await host.removeSnapshot(snapshot, { forget: true });
 	}
 };
 
