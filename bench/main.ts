@@ -17,13 +17,14 @@ import { type Options, parseOptions, UsageError } from "./options.js";
 import { boot } from "./scenarios/boot.js";
 import { endurance } from "./scenarios/endurance.js";
 import { guestLatency } from "./scenarios/guest-latency.js";
+import { migrate } from "./scenarios/migrate.js";
 import { nbd } from "./scenarios/nbd.js";
 import { nfs } from "./scenarios/nfs.js";
 import { repository } from "./scenarios/repository.js";
 import { scale } from "./scenarios/scale.js";
 import type { Scenario } from "./scenarios/scenario.js";
 
-const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, scale, endurance, guestLatency];
+const SCENARIOS: readonly Scenario[] = [repository, nfs, nbd, boot, migrate, scale, endurance, guestLatency];
 
 const HELP = `npm run bench -- [${SCENARIOS.map(({ name }) => name).join("|")}|all] [options]
 

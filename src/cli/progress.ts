@@ -26,7 +26,9 @@ export function progressLine(label: string, quiet: boolean): ProgressLine {
 			last = now;
 			const share = total > 0 ? Math.min(1, done / total) : 0;
 			const rate = done / Math.max(0.001, (now - started) / 1000);
-			const counts = unit === "items" ? `${done} of ${total}` : `${bytes(done)} of ${bytes(total)}, ${bytes(rate)}/s`;
+			const left = rate > 0 && total > done ? `, ${remaining((total - done) / rate)} left` : "";
+			const counts =
+				unit === "items" ? `${done} of ${total}` : `${bytes(done)} of ${bytes(total)}, ${bytes(rate)}/s${left}`;
 			const text = `${label} ${what} ${(share * 100).toFixed(0)}% ${counts}`;
 			if (!terminal) {
 				process.stderr.write(`${text}\n`);
@@ -41,4 +43,11 @@ export function progressLine(label: string, quiet: boolean): ProgressLine {
 			drawn = false;
 		},
 	};
+}
+
+/** "40 s", "3 min", "2 h 5 min" */
+function remaining(seconds: number): string {
+	if (seconds < 90) return `${Math.ceil(seconds)} s`;
+	const minutes = Math.ceil(seconds / 60);
+	return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

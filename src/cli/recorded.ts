@@ -16,9 +16,12 @@ const RUNS: Readonly<Record<string, boolean>> = {
 	copy: false,
 	export: false,
 	forget: true,
+	migrate: false,
 	prune: true,
 	rebuild: true,
+	recover: false,
 	repair: true,
+	restore: false,
 };
 
 export async function recorded(name: string, context: Context, work: () => Promise<number>): Promise<number> {

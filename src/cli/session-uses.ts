@@ -2,7 +2,7 @@
  * Which restore points the sessions of this machine's state directory lie over. The repository knows of uses itself; this
  * is for what it was never told: sessions of earlier releases, or made while it could not be written.
  */
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { statePaths } from "../mountd/paths.js";
@@ -26,8 +26,9 @@ export async function dropStaleUses(repository: Repository, state: string): Prom
 		if (hold.kind !== "session" || hold.session?.host !== hostname() || hold.session.state !== state) continue;
 		// The use is noted before the session's record: one that is being made has none yet.
 		const young = Date.now() - Date.parse(hold.since) < 60_000;
-		if (!young && !existsSync(join(sessions, hold.id)) && !existsSync(join(trash, hold.id)))
-			await repository.release(hold);
+		// A link may lead to a disk that is not mounted: then the session is there, too.
+		const isThere = (directory: string) => lstatSync(join(directory, hold.id), { throwIfNoEntry: false }) !== undefined;
+		if (!young && !isThere(sessions) && !isThere(trash)) await repository.release(hold);
 	}
 }
 

@@ -42,6 +42,8 @@ export interface PublishParams {
 	privilegedPorts?: boolean;
 	/** uid that may mount over loopback besides root */
 	ownerUid: number;
+	/** existing directory, absolute, that takes what is written to a new session; default: the state directory */
+	redirect?: string;
 }
 
 export interface PublishResult {
@@ -98,7 +100,8 @@ export interface SessionInfo {
 
 export interface FinishParams {
 	session: string;
-	how: "keep" | "discard" | "auto";
+	/** "moved": the content is proven to be elsewhere, nothing is kept */
+	how: "keep" | "discard" | "auto" | "moved";
 	/** the session's name again, wanted by "discard" */
 	confirm?: string;
 }

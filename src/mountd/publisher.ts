@@ -123,6 +123,7 @@ export class Publisher {
 					`session "${existing.record.name}" is served on ${existing.record.listen}; use --listen ${existing.record.listen} or another name`,
 				);
 			existing.record.listen = this.options.listen;
+			existing.record.ownerUid = params.ownerUid;
 			existing.record.readOnly = params.readOnly === true;
 			existing.record.privilegedPorts = params.privilegedPorts === true || existing.record.privilegedPorts;
 			existing.record.sync = params.sync === true || existing.record.sync;
@@ -182,7 +183,7 @@ export class Publisher {
 			const folder = await sessionFolder(point, (name) => repository.extraFile(point, name), images);
 			return await store.exclusively(async () => {
 				const name = params.session ?? this.freeName(point);
-				const { directory, uuid, number } = store.allocate();
+				const { directory, uuid, number } = store.allocate(params.redirect);
 				const tree = await createSession({
 					directory,
 					uuid,
@@ -277,7 +278,7 @@ export class Publisher {
 				store.save(stored);
 				return { ...facts, outcome: "parked" as const };
 			}
-			if (!written) {
+			if (!written || how === "moved") {
 				store.remove(stored.directory);
 				await this.serving.dropUse(stored);
 				return { ...facts, outcome: "removed" as const };

@@ -3,7 +3,16 @@
  * are serialized between processes by a lock file; names are unique among open and parked sessions.
  */
 import { randomBytes } from "node:crypto";
-import { constants as C, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+	constants as C,
+	lstatSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	readlinkSync,
+	rmSync,
+	symlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import { replaceFileDurably } from "../../native/durable-file.js";
 import { sys } from "../../native/index.js";
@@ -58,6 +67,8 @@ export class SessionStore {
 			} catch (error) {
 				// A directory without a record is a session that was never finished being made: nobody was told of it.
 				if ((error as { code?: string }).code !== "ENOENT") broken.push({ directory, error: (error as Error).message });
+				else if (lstatSync(directory).isSymbolicLink())
+					broken.push({ directory, error: `${readlinkSync(directory)} is not there: is its disk mounted?` });
 			}
 		}
 		sessions.sort((a, b) => a.record.number - b.record.number);
@@ -86,12 +97,20 @@ export class SessionStore {
 		}
 	}
 
-	/** A new, still empty session directory. Call inside `exclusively`; `save` makes it exist. */
-	allocate(): { directory: string; uuid: Buffer; number: number } {
+	/**
+	 * A new, still empty session directory. Call inside `exclusively`; `save` makes it exist.
+	 * @param elsewhere existing directory that holds it; a link is here then
+	 */
+	allocate(elsewhere?: string): { directory: string; uuid: Buffer; number: number } {
 		const uuid = this.random(16);
 		const directory = join(this.paths.sessions, uuid.toString("hex"));
 		const number = this.nextNumber();
-		sys.mkdir(directory, 0o700);
+		const place = elsewhere === undefined ? directory : join(elsewhere, `springback-${uuid.toString("hex")}`);
+		sys.mkdir(place, 0o700);
+		if (elsewhere !== undefined) {
+			sys.fsyncDirectory(elsewhere);
+			symlinkSync(place, directory);
+		}
 		sys.fsyncDirectory(this.paths.sessions);
 		return { directory, uuid, number };
 	}
@@ -163,6 +182,8 @@ export class SessionStore {
 
 	/** Deletes a session for good: only ones never written, never finished being made, or out of the trash. */
 	remove(directory: string): void {
+		if (lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink())
+			rmSync(readlinkSync(directory), { recursive: true, force: true });
 		rmSync(directory, { recursive: true, force: true });
 	}
 

@@ -60,7 +60,7 @@ t.test("the run dies in the middle: undone", async (t) => {
 t.test("the run dies right behind the pivot: finished", async (t) => {
 	const vm = vmIn(lab.folder, "one");
 	const qmp = (await Qmp.connect(vm.places.qmp))!;
-	noteMove(vm, { disk: "disk0", index: 0, node: "disk-0-x", to: target, pivoting: true });
+	noteMove(vm, { disk: "disk0", index: 0, from: "disk-0", node: "disk-0-x", to: target, pivoting: true });
 	await createImage(qmp, target, "qcow2", 16 * MIB, "x");
 	await qmp.execute("blockdev-add", blockNode(0, target, "qcow2", "disk-0-x"));
 	const job = {
@@ -87,11 +87,11 @@ t.test("the VM goes off meanwhile: undone where that is sure, else a person deci
 	const vm = vmIn(lab.folder, "one");
 	const other = `${to}/other.qcow2`;
 	writeFileSync(other, "half");
-	noteMove(vm, { disk: "disk0", index: 0, node: "n", to: other, pivoting: false });
+	noteMove(vm, { disk: "disk0", index: 0, from: "disk-0", node: "n", to: other, pivoting: false });
 	t.match(await host.cleanUp(), [/undone/]);
 	t.notOk(existsSync(other));
 	writeFileSync(other, "whole?");
-	noteMove(vm, { disk: "disk0", index: 0, node: "n", to: other, pivoting: true });
+	noteMove(vm, { disk: "disk0", index: 0, from: "disk-0", node: "n", to: other, pivoting: true });
 	t.match(await host.cleanUp(), [/not cleaned: VM one went off in the moment.*see which file is newer/]);
 	t.ok(existsSync(other), "nothing is thrown away");
 });

@@ -1,13 +1,12 @@
 /** springback sessions */
-import { existsSync } from "node:fs";
-import type { SessionInfo } from "../../mountd/protocol.js";
-import { sessionInfo } from "../../mountd/session-info.js";
 import { SessionStore } from "../../mountd/session-store.js";
+import type { RecoveryRecord } from "../../recovery/index.js";
 import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
-import { isEnding, runningMountds } from "../mountds.js";
 import { bytes, localTime, table } from "../output.js";
 import { statePath } from "../places.js";
+import { recordsOf } from "../recovering.js";
+import { collectSessions } from "../session-list.js";
 import { duration, flag, positionals, text } from "../values.js";
 import { watchSessions } from "../watch/watch.js";
 
@@ -47,15 +46,21 @@ springback sessions restore NAME
 export default command;
 
 async function list(context: Context): Promise<number> {
-	const infos = await collect(statePath(context));
+	const records = recordsOf(context);
+	const infos = (await collectSessions(statePath(context))).map((info) => {
+		const record = info.state === "trash" ? undefined : records.find(info.session);
+		return record === undefined ? info : { ...info, recovery: recoveryOf(record) };
+	});
 	const rows = infos.map((s) => [
 		s.session,
 		s.state,
-		s.vm,
+		"recovery" in s ? `${s.vm} on ${s.recovery.host}` : s.vm,
 		s.pointTime && localTime(s.pointTime),
 		s.written === null ? "?" : bytes(s.written),
-		s.unprotectedSince ? localTime(s.unprotectedSince) : "-",
-		s.error ?? (s.expires ? `deleted ${localTime(s.expires)}` : ""),
+		s.unprotectedSince ? `${localTime(s.unprotectedSince)} (${span(s.unprotectedSince)})` : "-",
+		s.error ??
+			("recovery" in s ? recoveryWords(s.recovery) : undefined) ??
+			(s.expires ? `deleted ${localTime(s.expires)}` : ""),
 	]);
 	context.out.result(
 		infos,
@@ -64,29 +69,30 @@ async function list(context: Context): Promise<number> {
 	return infos.some((info) => info.state === "failed") ? EXIT.warnings : EXIT.ok;
 }
 
-/** What is on disk, completed by what each mount process says of the sessions it serves. */
-async function collect(state: string): Promise<SessionInfo[]> {
-	if (!existsSync(state)) return [];
-	const live = new Map<string, SessionInfo>();
-	for (const client of await runningMountds(state)) {
-		try {
-			const { pid } = await client.call("hello", {});
-			for (const info of await client.call("sessions", {}))
-				if (info.state === "open" || (info.state === "failed" && info.uuid)) live.set(info.uuid, { ...info, pid });
-		} catch (error) {
-			// It was just ending: what it served is on disk.
-			if (!isEnding(error)) throw error;
-		} finally {
-			client.end();
-		}
-	}
-	return sessionInfo(new SessionStore(state), (record) => {
-		const served = live.get(record.uuid);
-		if (served) return served;
-		if (record.state !== "open") return undefined;
-		return {
-			state: "failed",
-			error: `not served: its mount process is not running; continue it with: springback publish ${record.vm} --session ${record.name}`,
-		};
-	});
+interface RecoveryInfo {
+	host: string;
+	/** on the host */
+	name: string;
+	id: string;
+	/** "ready" once all was done; else what a run that ended was doing */
+	phase: string;
+	/** where its storage went; null: it still depends on this session */
+	migratedTo: string | null;
+}
+
+function recoveryOf({ host, name, id, phase, migration }: RecoveryRecord): RecoveryInfo {
+	return { host, name, id, phase, migratedTo: migration?.finished == null ? null : migration.to };
+}
+
+function recoveryWords({ name, phase, migratedTo }: RecoveryInfo): string {
+	if (migratedTo !== null) return `${name} is on ${migratedTo}: finish frees this`;
+	return phase === "ready" ? `runs as ${name}` : `not complete (${phase}): recover again, or finish`;
+}
+
+/** "3 h 20 min" until now */
+function span(since: string): string {
+	const minutes = Math.max(0, Math.floor((Date.now() - Date.parse(since)) / 60_000));
+	if (minutes < 60) return `${minutes} min`;
+	const hours = Math.floor(minutes / 60);
+	return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }

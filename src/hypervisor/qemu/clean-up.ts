@@ -1,6 +1,8 @@
 /** What crashed runs left on a host: found by its names, and taken away. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { causeOf } from "../errors.js";
+import { clearUnfinished } from "./definition.js";
 import { forgetBitmaps } from "./forget-bitmaps.js";
 import { thawLeftover } from "./freeze.js";
 import { stopHelper } from "./helper.js";
@@ -36,7 +38,10 @@ export const cleanVm = async (vm: Vm): Promise<string[]> => {
 
 export const cleanUp = async (host: string): Promise<string[]> => {
 	const lines: string[] = [];
-	for (const name of vmFolders(host)) {
+	const names = vmFolders(host);
+	for (const { name } of readdirSync(host, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
+		if (!names.includes(name) && clearUnfinished(join(host, name))) lines.push(`VM ${name}: a registration`);
+	for (const name of names) {
 		try {
 			const vm = vmIn(host, name);
 			if (!existsSync(vm.places.own)) continue;

@@ -36,7 +36,7 @@ export const vmArguments = (places: VmPlaces, definition: Definition, accelerati
 		...["-serial", "chardev:console", "-device", "VGA", "-device", "virtio-rng-pci"],
 		...(generation === undefined ? [] : ["-device", `vmgenid,guid=${generation}`]),
 		...diskNodes(places, definition),
-		...diskDevices(config).flatMap((device) => ["-device", JSON.stringify(device)]),
+		...diskDevices(config, definition.disks).flatMap((device) => ["-device", JSON.stringify(device)]),
 		...netdevs.flatMap((netdev) => ["-netdev", JSON.stringify(netdev)]),
 		...devices.flatMap((device) => ["-device", JSON.stringify(device)]),
 		...(kernel === undefined ? [] : kernelArguments(places.folder, kernel)),

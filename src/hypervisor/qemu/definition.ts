@@ -1,5 +1,5 @@
 /** `vm.json`: what a VM on a `qemu` host is. The neutral configuration, and where its disks are. */
-import { constants as C, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { readFileWhole, replaceFileDurably } from "../../../native/durable-file.js";
 import { sys } from "../../../native/index.js";
@@ -61,16 +61,31 @@ export const readDefinition = (path: string): Definition => {
 export const writeDefinition = (path: string, definition: Definition): void =>
 	replaceFileDurably(path, Buffer.from(`${JSON.stringify(definition, null, "\t")}\n`), 0o600);
 
-/** The same, where there must be none. */
+/** The same, where there must be none: all of it is there, or nothing. */
 export const createDefinition = (path: string, definition: Definition): void => {
 	mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+	const whole = path + UNFINISHED;
+	writeDefinition(whole, definition);
 	try {
-		sys.close(sys.open(path, C.O_WRONLY | C.O_CREAT | C.O_EXCL, 0o600));
+		sys.link(whole, path);
 	} catch (error) {
 		if ((error as { code?: string }).code !== "EEXIST") throw error;
 		throw new HypervisorError("STATE", `${path} exists already: choose another name for the VM`);
+	} finally {
+		clearUnfinished(dirname(path));
 	}
-	writeDefinition(path, definition);
+	sys.fsyncDirectory(dirname(path));
+};
+
+const UNFINISHED = ".made";
+
+/** Takes away a definition that was never finished being made, and its folder when that holds nothing else. True: there was one. */
+export const clearUnfinished = (folder: string): boolean => {
+	const names = existsSync(folder) ? readdirSync(folder) : [];
+	const ours = names.filter((name) => name.startsWith(`vm.json${UNFINISHED}`));
+	for (const name of ours) rmSync(join(folder, name), { force: true });
+	if (names.length === ours.length && names.length > 0) rmdirSync(folder);
+	return ours.length > 0;
 };
 
 /** Absolute path of a disk that is a file; undefined for a URI. */

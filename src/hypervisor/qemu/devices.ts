@@ -2,6 +2,7 @@
 import type { Bus, Nic, VmConfig } from "../../vm/index.js";
 import { HypervisorError } from "../errors.js";
 import { deviceId } from "./block-nodes.js";
+import { type DefinedDisk, isUri } from "./definition.js";
 
 const SCSI: Readonly<Record<string, string>> = {
 	pvscsi: "pvscsi",
@@ -17,11 +18,15 @@ const CARDS: Readonly<Record<string, string>> = {
 	virtio: "virtio-net-pci",
 };
 
+/** A guest whose disk's server is away waits; it never sees an error that ends when the server is back. */
+const WAITS = { werror: "stop", rerror: "stop" };
+
 /** `-device` arguments; disk number i of the configuration uses node `disk-i`. */
-export const diskDevices = (config: VmConfig): object[] => {
+export const diskDevices = (config: VmConfig, defined: Record<string, DefinedDisk>): object[] => {
 	const controllers = new Map<string, object>();
-	const disks = config.disks.map(({ bus, controller, unit }, index) => {
-		const common = { id: deviceId(index), drive: `disk-${index}`, bootindex: index + 1 };
+	const disks = config.disks.map(({ name, bus, controller, unit }, index) => {
+		const policy = bus !== "nvme" && isUri(defined[name!].source) ? WAITS : {};
+		const common = { id: deviceId(index), drive: `disk-${index}`, bootindex: index + 1, ...policy };
 		const on = `${bus}-${controller}`;
 		switch (bus) {
 			case "virtio":

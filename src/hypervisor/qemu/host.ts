@@ -1,4 +1,6 @@
 /** The driver `qemu`: VMs are folders below one folder of this machine, each a QEMU process when it runs. No daemon. */
+
+import type { VmConfig } from "../../vm/index.js";
 import type {
 	GuestResult,
 	HostCheck,
@@ -6,6 +8,7 @@ import type {
 	Hypervisor,
 	MigrationOptions,
 	PowerAction,
+	RegisterDisk,
 	RegisterRequest,
 	Snapshot,
 	SnapshotDisk,
@@ -13,6 +16,7 @@ import type {
 	VmDescription,
 } from "../contract.js";
 import { HypervisorError } from "../errors.js";
+import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
 import { addresses, heartbeat, runInGuest } from "./guest.js";
@@ -21,8 +25,10 @@ import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
 import { openDisk } from "./open-disk.js";
 import { power } from "./power.js";
+import { problems } from "./problems.js";
 import { register, unregister } from "./register.js";
 import { removeSnapshot } from "./remove-snapshot.js";
+import { rename } from "./rename.js";
 import { screenshot } from "./screenshot.js";
 import { type OpenSnapshot, snapshot } from "./snapshot.js";
 import { configOf, findVm } from "./vm.js";
@@ -103,6 +109,24 @@ export class QemuHost implements Hypervisor {
 
 	async unregister(vm: string): Promise<void> {
 		await unregister(findVm(this.#folder, vm));
+	}
+
+	async problems(config: VmConfig): Promise<string[]> {
+		return problems(config);
+	}
+
+	async rename(vm: string, to: { name: string; id: string }): Promise<void> {
+		const found = findVm(this.#folder, vm);
+		const others = (await this.list()).filter(({ name }) => name !== found.name);
+		await rename(
+			found,
+			to,
+			others.map(({ id }) => id),
+		);
+	}
+
+	async attachDisk(vm: string, disk: RegisterDisk, replace: boolean): Promise<void> {
+		await attachDisk(findVm(this.#folder, vm), disk, replace);
 	}
 
 	cleanUp(): Promise<string[]> {

@@ -26,6 +26,7 @@ export const migrateStorage = async (host: string, vm: Vm, options: MigrationOpt
 	try {
 		await cleanVm(vm);
 		for (const [index, { name }] of vm.definition.config.disks.entries()) {
+			if (options.disks !== undefined && !options.disks.includes(name!)) continue;
 			// Read anew: the disks before it have moved.
 			const now = vmIn(host, vm.name);
 			await withQmp(now, (qmp) => moveDisk(now, qmp, index, name!, options));
@@ -43,10 +44,12 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 	if (fileOf(vm.places.folder, from) === to) return;
 	if (existsSync(to))
 		throw new HypervisorError("STATE", `${to} exists already: move it away, or choose another folder`);
-	const move: Move = { disk, index, node: `disk-${index}-${Date.now().toString(36)}`, to, pivoting: false };
+	const newNode = `disk-${index}-${Date.now().toString(36)}`;
+	const move: Move = { disk, index, from: node.name, node: newNode, to, pivoting: false };
 	mkdirSync(vm.places.own, { recursive: true, mode: 0o700 });
 	noteMove(vm, move);
 	const job = `${OURS}move-${index}`;
+	let paused = false;
 	try {
 		await createImage(qmp, to, FORMAT, node.size, `m${index}`);
 		await qmp.execute("blockdev-add", blockNode(index, to, FORMAT, move.node));
@@ -60,11 +63,13 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 			...(options.rate === undefined ? {} : { speed: options.rate }),
 		});
 		await untilReady(qmp, job, disk, options);
+		if (options.leavePaused === true) paused = await pause(qmp);
 		noteMove(vm, { ...move, pivoting: true });
 		await qmp.execute("job-complete", { id: job });
 		await concluded(qmp, job);
 	} catch (error) {
 		await settleMove(vm, qmp);
+		if (paused) await qmp.execute("cont").catch(() => {});
 		if (options.signal?.aborted)
 			throw new HypervisorError(
 				"INTERRUPTED",
@@ -78,7 +83,14 @@ const moveDisk = async (vm: Vm, qmp: Qmp, index: number, disk: string, options: 
 		);
 	}
 	await settleMove(vm, qmp);
-	await qmp.execute("blockdev-del", { "node-name": node.name }).catch(() => {});
+};
+
+/** True when it ran. */
+const pause = async (qmp: Qmp): Promise<boolean> => {
+	const { status } = await qmp.execute<{ status: string }>("query-status");
+	if (status !== "running") return false;
+	await qmp.execute("stop");
+	return true;
 };
 
 const untilReady = async (

@@ -9,12 +9,12 @@ import { createDefinition, type DefinedDisk, isUri } from "./definition.js";
 import { vmPlaces } from "./layout.js";
 import { lockVm, stateOf, type Vm } from "./vm.js";
 
-const NAME = /^[^/.\p{Cc}][^/\p{Cc}]{0,127}$/u;
+export const VM_NAME = /^[^/.\p{Cc}][^/\p{Cc}]{0,127}$/u;
 
 /** `ids`: those that the host's VMs have already. */
 export const register = (host: string, request: RegisterRequest, ids: string[]): string => {
 	const { name, config, networks, session } = request;
-	if (!NAME.test(name)) throw new HypervisorError("INVALID", `"${name}" cannot be the name of a VM here`);
+	if (!VM_NAME.test(name)) throw new HypervisorError("INVALID", `"${name}" cannot be the name of a VM here`);
 	const id = config.uuid ?? randomUUID();
 	if (ids.includes(id))
 		throw new HypervisorError(
@@ -50,7 +50,8 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 		disks,
 		// Fresh: directory servers must notice that time went back.
 		generation: randomUUID(),
-		session,
+		// Empty: a VM of its own, without a session.
+		...(session === "" ? {} : { session }),
 	});
 	return id;
 };

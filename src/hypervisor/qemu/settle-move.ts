@@ -13,7 +13,9 @@ export const MOVED_FORMAT = "qcow2";
 export interface Move {
 	disk: string;
 	index: number;
-	/** node of the new file */
+	/** node of the old place */
+	from: string;
+	/** of the new file */
 	node: string;
 	to: string;
 	/** QEMU was asked to use the new file */
@@ -30,7 +32,7 @@ export const noteMove = (vm: Vm, move: Move): void =>
 export const settleMove = async (vm: Vm, qmp: Qmp | undefined): Promise<string[]> => {
 	const move = readMove(vm);
 	if (move === undefined) return [];
-	const { disk, index, node, to } = move;
+	const { disk, index, from, node, to } = move;
 	const finished = qmp === undefined ? notFinished(vm, move) : await pivoted(qmp, index, node);
 	if (finished) {
 		const { config, disks } = vm.definition;
@@ -40,6 +42,8 @@ export const settleMove = async (vm: Vm, qmp: Qmp | undefined): Promise<string[]
 			config: { ...config, disks: moved },
 			disks: { ...disks, [disk]: { source: to, format: MOVED_FORMAT } },
 		});
+		// A server of the old place would wait for us to leave.
+		await qmp?.execute("blockdev-del", { "node-name": from }).catch(() => {});
 	} else {
 		await qmp?.execute("blockdev-del", { "node-name": node }).catch(() => {});
 		rmSync(to, { force: true });

@@ -1,0 +1,176 @@
+/**
+ * The kvm flow of `scripts/demo`: a VM that writes like a database is backed up three times while it writes, destroyed with
+ * its disk, recovered at once from its restore points, and moved to local storage while it writes. Its data is proven at
+ * each station.
+ *
+ * Runs in a network of its own (scripts/demo makes it). Arguments: image, anything, directory for everything that is made.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { QemuHost } from "../../src/hypervisor/qemu/host.js";
+import { enterNamespace, namespaceProblem } from "../lab/namespace.js";
+import { type BackupReport, Springback } from "../lab/springback.js";
+import { bytes, Story, seconds } from "./story.js";
+
+const NAME = "shop";
+const ID = "5ca1ab1e-0000-4000-8000-000000000001";
+const SERVICE = "systemctl is-active --quiet nginx";
+const BOOT_MS = 300_000;
+
+/** Each order is on the disk before the next; the sum tells a torn one. Goes on where an earlier boot stopped. */
+const WRITER = `#!/bin/sh
+n=$(tail -n 1 /root/orders 2>/dev/null | cut -d' ' -f1)
+n=\${n:-0}
+while :; do
+	n=$((n + 1))
+	echo "$n $(echo "order $n" | md5sum | cut -d' ' -f1)" >>/root/orders || echo "$n" >>/root/failed
+	sync /root/orders
+done
+`;
+/** Prints the number of orders when all are there, in order and whole. */
+const CHECK = `awk '{ if ($1 != NR || length($2) != 32) { print "order " NR " is wrong: " $0; bad = 1; exit 1 } } END { if (!bad) print NR }' /root/orders`;
+
+interface Recovered {
+	session: string;
+	id: string;
+	times: { powerOn: number; signOfLife: number; service: number };
+}
+
+interface Migrated {
+	verified: boolean;
+	disks: { compared: number; pausedMs: number; copySeconds: number }[];
+}
+
+async function main([image, , directory]: string[]): Promise<void> {
+	const story = new Story();
+	const work = join(directory, "kvm");
+	rmSync(work, { recursive: true, force: true });
+	const [repository, state, vms, storage] = ["repository", "state", "vms", "storage"].map((name) => join(work, name));
+	for (const folder of [repository, state, vms, storage]) mkdirSync(folder, { recursive: true });
+	const springback = new Springback(repository, state);
+	const host = new QemuHost(`qemu://${vms}`);
+	const guest = async (id: string, script: string): Promise<string> => {
+		const { code, stdout, stderr } = await host.run(id, "/bin/sh", ["-c", script], 60_000);
+		if (code !== 0) throw new Error(`in the guest: ${script}: ${stderr.trim() || stdout.trim()}`);
+		return stdout.trim();
+	};
+	const orders = async (id: string): Promise<number> => {
+		const said = await guest(id, CHECK);
+		if (!/^\d+$/.test(said)) throw new Error(said);
+		return Number(said);
+	};
+
+	await story.step("a VM on local storage, and its host", async () => {
+		defineVm(join(vms, NAME), image);
+		await springback.succeed("init");
+		await springback.succeed("hosts", "add", "here", "qemu", host.uri);
+		await host.power(ID, "on");
+	});
+	await story.step("it takes orders", async () => {
+		for (const end = Date.now() + BOOT_MS; !(await host.heartbeat(ID)); await sleep(500))
+			if (Date.now() > end) throw new Error("the guest does not come up");
+		await guest(ID, `cat >/root/shop <<'END'\n${WRITER}END\nchmod +x /root/shop; setsid /root/shop >/dev/null 2>&1 &`);
+	});
+	const backups: { report: BackupReport; orders: number }[] = [];
+	for (const what of ["full", "increment", "increment"]) {
+		await sleep(3_000);
+		const taken = Number(await guest(ID, "wc -l </root/orders"));
+		const report = await story.step(`backup while it writes (${what}, ${taken} orders)`, () =>
+			springback.json<BackupReport>("backup", NAME, "--host", "here"),
+		);
+		backups.push({ report, orders: taken });
+	}
+	await story.step("the VM and its disk are destroyed", async () => {
+		await host.power(ID, "off");
+		rmSync(join(vms, NAME), { recursive: true });
+	});
+
+	const recover = (point: string) =>
+		springback.json<Recovered>(
+			...["recover", `${NAME}@${point}`, "--host", "here", "--original-gone", "--service", SERVICE, "--quiet"],
+		);
+	const proven: string[] = [];
+	let last: Recovered | undefined;
+	for (const [index, { report, orders: least }] of backups.entries()) {
+		const ordinal = ["first", "second", "third"][index];
+		last = await story.step(`recover the ${ordinal} restore point`, () => recover(report.point));
+		const { id, session } = last;
+		const found = await story.step("its orders are whole and in order", () => orders(id));
+		if (found < least) throw new Error(`${found} orders, but ${least} were there before the backup`);
+		proven.push(`${found} (${least} before)`);
+		if (index < backups.length - 1)
+			await story.step("power it off, and discard that recovery", async () => {
+				await host.power(id, "off");
+				await springback.succeed("finish", session, "--discard", "--confirm", session);
+			});
+	}
+	const { id, session, times } = last!;
+	await guest(id, "setsid /root/shop >/dev/null 2>&1 &");
+	const moved = await story.step("migrate to local storage, while it takes orders", () =>
+		springback.json<Migrated>("migrate", session, "--to", storage, "--quiet"),
+	);
+	if (!moved.verified) throw new Error("the disk is not proven to be the same in its new place");
+	await story.step("finish: the session is freed, our server stops", async () => {
+		await springback.succeed("finish", session);
+		for (const end = Date.now() + 30_000; existsSync(join(state, "mountd-127.0.0.1.sock")); await sleep(100))
+			if (Date.now() > end) throw new Error("the server does not stop");
+	});
+	const end = await story.step("it takes orders, and none was lost", async () => {
+		const before = Number(await guest(id, "wc -l </root/orders"));
+		await sleep(3_000);
+		await guest(id, "pkill -f /root/shop; [ ! -e /root/failed ]");
+		const after = await orders(id);
+		if (after <= before) throw new Error("no new orders");
+		return after;
+	});
+	await host.power(id, "off");
+	const [disk] = moved.disks;
+	story.table([
+		["backup", "read", "new", "took"],
+		...backups.map(({ report }, n) => [
+			["full", "increment", "increment"][n],
+			bytes(report.disks.reduce((sum, one) => sum + one.read, 0)),
+			bytes(report.disks.reduce((sum, one) => sum + one.new, 0)),
+			seconds(report.seconds),
+		]),
+	]);
+	story.table([
+		["orders in each restore point", proven.join(", ")],
+		["recover: command to power-on", seconds(times.powerOn)],
+		["recover: command to sign of life", seconds(times.signOfLife)],
+		["recover: command to web server", seconds(times.service)],
+		["migration: copied in", seconds(disk.copySeconds)],
+		["migration: guest stood still for", `${disk.pausedMs} ms`],
+		["migration: compared, the same", bytes(disk.compared)],
+		["orders at the end", String(end)],
+	]);
+}
+
+/** A VM that boots from a copy-on-write file over the image. */
+function defineVm(folder: string, image: string): void {
+	mkdirSync(folder);
+	execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, join(folder, "disk0.qcow2")]);
+	const config = {
+		...{ version: 1, name: NAME, uuid: ID, memoryMiB: 384, cpus: 1, firmware: "bios" },
+		disks: [{ bus: "virtio", controller: 0, unit: 0, name: "disk0" }],
+		nics: [{ mac: "52:54:00:5c:a1:ab", model: "virtio", network: "user", connected: true }],
+	};
+	const disks = { disk0: { source: "disk0.qcow2", format: "qcow2" } };
+	writeFileSync(join(folder, "vm.json"), JSON.stringify({ version: 1, config, disks }));
+}
+
+// Whatever runs when the process ends (QEMU, the mount process) ends with its namespace.
+process.once("SIGINT", () => process.exit(130));
+process.once("SIGTERM", () => process.exit(143));
+const problem = namespaceProblem();
+try {
+	if (problem) throw new Error(problem);
+	await enterNamespace(import.meta.url);
+	await main(process.argv.slice(2));
+} catch (cause) {
+	process.stderr.write(`demo: ${cause instanceof Error ? cause.message : cause}\n`);
+	process.exit(1);
+}
+process.exit(0);
