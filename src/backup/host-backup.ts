@@ -38,8 +38,8 @@ export interface HostBackupOptions {
 	/** local folder for old content of what the guest overwrites meanwhile; default: the driver's */
 	scratch?: string;
 	scripts?: HostScripts;
-	/** bytes per second, all disks together */
-	readLimit?: number;
+	/** bytes per second, all disks together; or a limit that others share */
+	readLimit?: number | ReadLimit;
 	/** "none", "lz4", "zstd" or "zstd:LEVEL"; default the repository's */
 	compression?: string;
 	tags?: string[];
@@ -117,7 +117,8 @@ async function ofSnapshot(
 		requireConsistency(snapshot, consistency, vm);
 		if (snapshot.why !== null) say?.(`consistency ${snapshot.consistency}: ${snapshot.why}`);
 		const config = configOfPoint(description, snapshot);
-		const limit = options.readLimit === undefined ? undefined : new ReadLimit(options.readLimit, timerUntil(signal));
+		const { readLimit } = options;
+		const limit = typeof readLimit === "number" ? new ReadLimit(readLimit, timerUntil(signal)) : readLimit;
 		for (const { name: disk } of snapshot.disks) {
 			checkInterrupted(signal, "backup");
 			disks.push(await openHostDisk(hypervisor, snapshot, disk, { config, last, limit }));

@@ -145,6 +145,7 @@ t.test("wrong hosts and options", async (t) => {
 		[["nobody", "--host", "lab"], 1, /no VM nobody on host lab/],
 		[["web", "--host", "lab", "--disk", "x.raw"], 2, /--disk does not go with --host/],
 		[["web", "--disk", "x.raw", "--scratch", "/tmp"], 2, /--scratch needs --host/],
+		[["--vms", "x.yaml", "--host", "lab"], 2, /--host does not go with --vms/],
 		[["web", "--host", "lab", "--consistency", "much"], 2, /use application, filesystem, crash/],
 		[["solo", "--host", "lab", "--pre-script", "/bin/false"], 1, /\/bin\/false: failed with exit code 1/],
 		[["solo", "--host", "lab", "--consistency", "application"], 1, /is off, and nobody knows/],

@@ -45,6 +45,7 @@ springback backup --vms FILE [--parallel N] [--read-limit N] [--compression C] [
 		parallel: { type: "string" },
 	},
 	async run(context) {
+		refuseMixed(context);
 		if (text(context, "vms") !== undefined)
 			return (await import("../backup-several.js")).runSeveral(context, readLimit(context));
 		if (text(context, "parallel") !== undefined) throw new UsageError("--parallel is for --vms");
@@ -55,7 +56,6 @@ springback backup --vms FILE [--parallel N] [--read-limit N] [--compression C] [
 		refuseNames(vm ?? text(context, "as"), tags);
 		const compression = compressionOption(context);
 		const host = text(context, "host");
-		refuseMixed(context);
 		if (session !== undefined) return backupFromSession(context, session, { tags, compression });
 		if (host !== undefined)
 			return backupFromHost(context, host, { vm, tags, compression, readLimit: readLimit(context) });
@@ -104,10 +104,11 @@ function refuseNames(vm: string | undefined, tags: string[]): void {
 
 /** Disks come from files, a host or a session, and each way has options of its own. */
 function refuseMixed({ values }: Context): void {
-	const way = ["session", "host"].find((option) => values[option] !== undefined);
+	const way = ["vms", "session", "host"].find((option) => values[option] !== undefined);
 	const ofFiles = ["disk", "config", "since", "changes"];
 	const ofHost = ["host", ...Object.keys(HOST_OPTIONS)];
 	const wrong = {
+		vms: ["session", ...ofHost],
 		session: [...ofFiles, ...ofHost.filter((option) => option !== "as"), "read-limit"],
 		host: ofFiles,
 		disk: ofHost,
