@@ -2,7 +2,7 @@
 import { parseDomain } from "./domain-xml.js";
 import { newDomain } from "./domain-xml-new.js";
 import type { Nic, VmConfig } from "./model.js";
-import { RUN_ELEMENT, SESSION_ELEMENT, SESSION_URI } from "./own-metadata.js";
+import { diskNames, RUN_ELEMENT, SESSION_ELEMENT, SESSION_URI } from "./own-metadata.js";
 import { ConfigError } from "./text.js";
 import { checkedXml } from "./xml.js";
 import {
@@ -51,9 +51,8 @@ export function domainFor(original: Uint8Array | undefined, changes: DomainChang
 	if (/^(x86_64|i686)$/.test(attr(child(child(domain, "os"), "type"), "arch") ?? "x86_64"))
 		setChild(domain, node("genid", {}, changes.generation));
 	ownNvram(domain);
-	metadata(domain, changes.session);
 	const devices = child(domain, "devices")!;
-	rewriteDisks(devices, targets, changes);
+	metadata(domain, changes.session, rewriteDisks(devices, targets, changes));
 	rewriteCards(devices, changes);
 	return writeNodes([domain]);
 }
@@ -72,16 +71,22 @@ function ownNvram(domain: Node): void {
 	if (attr(nvram, "template") === undefined) remove(child(domain, "os")!, nvram);
 }
 
-function metadata(domain: Node, session: string): void {
+function metadata(domain: Node, session: string, names: Map<string, string>): void {
 	if (child(domain, "metadata") === undefined) children(domain).push(node("metadata", {}));
 	const found = child(domain, "metadata")!;
 	for (const one of [...children(found)])
 		if ([RUN_ELEMENT, SESSION_ELEMENT].includes(tagOf(one).replace(/^.*:/, ""))) remove(found, one);
-	if (session !== "")
-		children(found).push(node(`springback:${SESSION_ELEMENT}`, { "xmlns:springback": SESSION_URI, name: session }));
+	const of = { ...(session === "" ? {} : { name: session }), disks: diskNames(names) };
+	children(found).push(node(`springback:${SESSION_ELEMENT}`, { "xmlns:springback": SESSION_URI, ...of }));
 }
 
-function rewriteDisks(devices: Node, targets: string[], { config, disks, reconnectDelay }: DomainChanges): void {
+/** Names of what is there then, by target. */
+function rewriteDisks(
+	devices: Node,
+	targets: string[],
+	{ config, disks, reconnectDelay }: DomainChanges,
+): Map<string, string> {
+	const names = new Map<string, string>();
 	for (const element of children(devices).filter((one) => tagOf(one) === "disk")) {
 		const device = attr(element, "device") ?? "disk";
 		if (device !== "disk" && device !== "lun") continue;
@@ -93,7 +98,9 @@ function rewriteDisks(devices: Node, targets: string[], { config, disks, reconne
 			continue;
 		}
 		placeDisk(element, disk, reconnectDelay);
+		names.set(target, disk.name);
 	}
+	return names;
 }
 
 /** Gives a disk element its content. */

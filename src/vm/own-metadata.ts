@@ -10,6 +10,8 @@ export const RUN_ELEMENT = "springback-run";
 export interface OwnMetadata {
 	/** name of the session that made it; null when we did not */
 	session: string | null;
+	/** what its disks were called in the restore point, by target */
+	disks: Map<string, string>;
 	/** attributes of the run's note; undefined when there is none */
 	run: Record<string, string> | undefined;
 }
@@ -17,10 +19,25 @@ export interface OwnMetadata {
 export function ownMetadata(domain: Element): OwnMetadata {
 	const metadata = first(domain, "metadata");
 	const run = all(metadata, RUN_ELEMENT)[0];
+	const made = attributesOf(first(metadata, SESSION_ELEMENT));
 	return {
-		session: attributesOf(first(metadata, SESSION_ELEMENT)).name ?? null,
+		session: made.name ?? null,
+		disks: new Map((made.disks ?? "").split(" ").flatMap(namedDisk)),
 		run: run === undefined ? undefined : attributesOf(run),
 	};
+}
+
+/** "vda=disk0" for each disk */
+export const diskNames = (names: Map<string, string>): string =>
+	[...names].map(([target, name]) => `${target}=${encodeURIComponent(name)}`).join(" ");
+
+function namedDisk(text: string): [string, string][] {
+	const match = /^([^=]+)=(.+)$/.exec(text);
+	try {
+		return match === null ? [] : [[match[1], decodeURIComponent(match[2])]];
+	} catch {
+		return [];
+	}
 }
 
 const attributesOf = (element: Element | undefined): Record<string, string> =>

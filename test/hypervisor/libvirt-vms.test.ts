@@ -295,8 +295,8 @@ t.test("registered with its disk over NBD, moved home while it writes", async (t
 	const { config, files } = await host.readConfig("one");
 	const id = await host.register({
 		name: "far",
-		config: { ...config, uuid: null },
-		disks: [{ name: "vda", ...nbd }],
+		config: { ...config, uuid: null, disks: [{ ...config.disks[0], name: "system" }, config.disks[1]] },
+		disks: [{ name: "system", ...nbd }],
 		networks: {},
 		session: "far-session",
 		files,
@@ -317,19 +317,23 @@ t.test("registered with its disk over NBD, moved home while it writes", async (t
 		(await host.list()).find((vm) => vm.id === id),
 		{
 			session: "far-session",
-			disks: [{ name: "vda", size: 16 * MIB, tracking: "persistent" }],
+			disks: [{ name: "system", size: 16 * MIB, tracking: "persistent" }],
 		},
 	);
 	await stop();
+	const snapshot = await host.snapshot("far");
+	t.match(snapshot.disks, [{ name: "system", size: 16 * MIB }], "as the restore point calls it");
+	await (await host.openDisk(snapshot, "system")).image.close();
+	await host.removeSnapshot(snapshot);
 	await fill("/dev/vda", "m", 2);
 	t.equal(
 		(await lab.shell("one", "dd if=/dev/vda bs=1M skip=1 count=2 2>/dev/null | tr -d '\\000' | tr -s mn")).trim(),
 		"nm",
 	);
-	t.match(lab.virsh("domblklist", id, "--inactive"), /home\/far-vda.qcow2/, "after a power-off, too");
+	t.match(lab.virsh("domblklist", id, "--inactive"), /home\/far-system.qcow2/, "after a power-off, too");
 	await host.power("far", "off");
 	await host.unregister(id);
-	t.ok(existsSync(lab.path("home/far-vda.qcow2")), "disks stay");
+	t.ok(existsSync(lab.path("home/far-system.qcow2")), "disks stay");
 });
 
 t.test("a VM from elsewhere; its server goes away while it writes", async (t) => {

@@ -81,7 +81,14 @@ t.test("an original with new disks, networks and identity", async (t) => {
 		],
 	});
 	t.equal(after.config.disks.length, 2, "the passed-through disk is not there");
-	t.strictSame(after.own, { session: 'a"session', run: undefined });
+	t.strictSame(after.own, {
+		session: 'a"session',
+		run: undefined,
+		disks: new Map([
+			["sdb", "disk1"],
+			["vda", "disk0"],
+		]),
+	});
 	for (const kept of [
 		"<title>a &lt;title&gt;</title>",
 		'<app:x xmlns:app="urn:app" a="1"/>',

@@ -13,9 +13,9 @@ export const attachDisk = async (domain: Domain, disk: RegisterDisk, replace: bo
 	try {
 		if ((await stateOf(domain)) !== "off") throw new HypervisorError("STATE", `VM ${name} is on: power it off first`);
 		const xml = await definitionOf(domain, "stored");
-		const has = described(domain, xml).config.disks.some((one) => one.name === disk.name);
-		if (has && !replace) throw new HypervisorError("STATE", `VM ${name} has a disk ${disk.name} already`);
-		const text = domainWithDisk(xml, disk, await reconnectDelay(host, [disk]));
+		const has = described(domain, xml).disks.find((one) => one.name === disk.name);
+		if (has !== undefined && !replace) throw new HypervisorError("STATE", `VM ${name} has a disk ${disk.name} already`);
+		const text = domainWithDisk(xml, { ...disk, name: has?.target ?? disk.name }, await reconnectDelay(host, [disk]));
 		await withFiles([text], ([path]) => host.virsh.call(["define", path]));
 	} catch (error) {
 		if (error instanceof HypervisorError && /^VM /.test(error.message)) throw error;

@@ -3,6 +3,8 @@ import { escapeXml } from "../../vm/index.js";
 import type { Known } from "./checkpoints.js";
 
 export interface BackupDisk {
+	/** as those who use the driver call it */
+	name: string;
 	target: string;
 	/** keeps bitmaps, so a checkpoint can begin */
 	tracks: boolean;

@@ -66,18 +66,19 @@ export const definitionOf = async ({ host, id }: Domain, which: "stored" | "now"
 
 export interface Described {
 	config: VmConfig;
-	disks: (DomainDisk & { unprotected: string | null })[];
+	disks: (DomainDisk & { name: string; unprotected: string | null })[];
 	/** made by a recovery of ours */
 	session: string | null;
 }
 
-/** A definition in our words: each disk has the name of its target. */
+/** A definition in our words: each disk has the name of its target, or what we noted when we made the VM. */
 export const described = (domain: Domain, xml: Buffer): Described => {
 	try {
 		const { config, disks, own } = parseDomain(xml);
+		const nameOf = ({ target }: DomainDisk) => own.disks.get(target) ?? target;
 		return {
-			config: { ...config, disks: config.disks.map((disk, n) => ({ ...disk, name: disks[n].target })) },
-			disks: disks.map((disk, n) => ({ ...disk, unprotected: config.disks[n].unprotected })),
+			config: { ...config, disks: config.disks.map((disk, n) => ({ ...disk, name: nameOf(disks[n]) })) },
+			disks: disks.map((disk, n) => ({ ...disk, name: nameOf(disk), unprotected: config.disks[n].unprotected })),
 			session: own.session,
 		};
 	} catch (error) {

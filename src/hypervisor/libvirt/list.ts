@@ -42,8 +42,8 @@ const describe = async (domain: Domain): Promise<HostVm> => {
 	}
 };
 
-const describeDisk = ({ target, format, unprotected }: Described["disks"][number], size: number | null): HostDisk => {
-	const common = { name: target, size };
+const describeDisk = ({ name, format, unprotected }: Described["disks"][number], size: number | null): HostDisk => {
+	const common = { name, size };
 	if (unprotected !== null) return { ...common, protected: false, tracking: "none", why: unprotected };
 	if (format !== "qcow2") return { ...common, protected: true, tracking: "none", why: RAW };
 	return { ...common, protected: true, tracking: "persistent", why: null };

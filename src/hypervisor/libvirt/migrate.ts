@@ -31,10 +31,9 @@ export const migrateStorage = async (domain: Domain, options: MigrationOptions):
 		await cleanDomain(domain);
 		await refuseBusy(domain);
 		if ((await stateOf(domain)) === "off") throw new HypervisorError("STATE", `VM ${name} is off`);
-		const { config } = described(domain, await definitionOf(domain, "now"));
-		for (const { name: target, unprotected } of config.disks)
-			if (unprotected === null && (options.disks?.includes(target!) ?? true))
-				await moveDisk(domain, target!, folder, options);
+		for (const disk of described(domain, await definitionOf(domain, "now")).disks)
+			if (disk.unprotected === null && (options.disks?.includes(disk.name) ?? true))
+				await moveDisk(domain, disk, folder, options);
 	} finally {
 		lock.release();
 	}
@@ -56,9 +55,14 @@ const folderOf = async ({ host }: Domain, to: string): Promise<string> => {
 	);
 };
 
-const moveDisk = async (domain: Domain, target: string, folder: string, options: MigrationOptions): Promise<void> => {
+const moveDisk = async (
+	domain: Domain,
+	{ name: disk, target }: { name: string; target: string },
+	folder: string,
+	options: MigrationOptions,
+): Promise<void> => {
 	const { host, id, name } = domain;
-	const to = join(folder, `${name}-${target}.${FORMAT}`);
+	const to = join(folder, `${name}-${disk}.${FORMAT}`);
 	if (await uses(domain, target, to, "now")) return;
 	if (existsSync(to))
 		throw new HypervisorError("STATE", `${to} exists already: move it away, or choose another folder`);
@@ -70,7 +74,7 @@ const moveDisk = async (domain: Domain, target: string, folder: string, options:
 		await host.virsh.call(["blockcopy", id, target, "--dest", to, "--format", FORMAT, "--transient-job", ...rate], {
 			ms: 180_000,
 		});
-		await untilReady(domain, target, options);
+		await untilReady(domain, { name: disk, target }, options);
 		if (options.leavePaused === true && (await stateOf(domain)) === "running") {
 			await host.virsh.call(["suspend", id]);
 			paused = true;
@@ -86,12 +90,12 @@ const moveDisk = async (domain: Domain, target: string, folder: string, options:
 		if (options.signal?.aborted)
 			throw new HypervisorError(
 				"INTERRUPTED",
-				`moving disk ${target} of VM ${name} was stopped; it goes on where it was`,
+				`moving disk ${disk} of VM ${name} was stopped; it goes on where it was`,
 			);
 		const space = (error as HypervisorError).code === "NO_SPACE" || (room < size && room < FULL);
 		throw new HypervisorError(
 			space ? "NO_SPACE" : "FAILED",
-			`disk ${target} of VM ${name} was not moved to ${folder}: ${space ? "it is full" : causeOf(error)}; the VM goes on where it was`,
+			`disk ${disk} of VM ${name} was not moved to ${folder}: ${space ? "it is full" : causeOf(error)}; the VM goes on where it was`,
 			{ cause: error },
 		);
 	}
@@ -106,12 +110,16 @@ const roomIn = (folder: string): number => {
 	return bavail * bsize;
 };
 
-const untilReady = async (domain: Domain, target: string, { progress, signal }: MigrationOptions): Promise<void> => {
+const untilReady = async (
+	domain: Domain,
+	{ name, target }: { name: string; target: string },
+	{ progress, signal }: MigrationOptions,
+): Promise<void> => {
 	for (;;) {
 		signal?.throwIfAborted();
 		const job = await blockJob(domain, target);
 		if (job === undefined) throw new Error("libvirt ended the copy");
-		progress?.({ disk: target, done: job.done, total: job.total });
+		progress?.({ disk: name, done: job.done, total: job.total });
 		signal?.throwIfAborted();
 		if (job.done === job.total && (await mirrorReady(domain, target))) return;
 		await sleep(POLL_MS);

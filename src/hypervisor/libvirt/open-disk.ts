@@ -8,7 +8,7 @@ import type { OpenSnapshot } from "./snapshot.js";
 
 export const openDisk = async (open: OpenSnapshot, disk: string, since?: string): Promise<SnapshotDisk> => {
 	const { name } = open.domain;
-	const found = open.disks.find(({ target }) => target === disk);
+	const found = open.disks.find((one) => one.name === disk);
 	if (found === undefined || open.closed)
 		throw new HypervisorError(
 			"NOT_FOUND",
@@ -16,7 +16,7 @@ export const openDisk = async (open: OpenSnapshot, disk: string, since?: string)
 		);
 	if (open.opened.has(disk)) throw new HypervisorError("STATE", `disk ${disk} of VM ${name} is open already`);
 	open.opened.add(disk);
-	const address = { socket: socketIn(open.note.folder!), exportName: disk, text: `disk ${disk} of VM ${name}` };
+	const address = { socket: socketIn(open.note.folder!), exportName: found.target, text: `disk ${disk} of VM ${name}` };
 	try {
 		const image = await connectNbd(address);
 		try {

@@ -15,7 +15,7 @@ export const settleMove = async (domain: Domain, { move, to }: RunNote): Promise
 	return [`VM ${domain.name}: the move of disk ${move} to ${to} (${finished ? "finished" : "undone"})`];
 };
 
-export const uses = async (domain: Domain, target: string, path: string, which: "now" | "stored"): Promise<boolean> =>
-	described(domain, await definitionOf(domain, which)).config.disks.some(
-		(disk) => disk.name === target && disk.path === path,
-	);
+export const uses = async (domain: Domain, target: string, path: string, which: "now" | "stored"): Promise<boolean> => {
+	const { config, disks } = described(domain, await definitionOf(domain, which));
+	return disks.some((disk, n) => disk.target === target && config.disks[n].path === path);
+};

@@ -87,10 +87,10 @@ const take = async (open: OpenSnapshot, options: SnapshotOptions): Promise<Snaps
 	const left: Snapshot["left"] = [];
 	const taken = new Map<string, number>();
 	const all = described(domain, xml).disks;
-	for (const { target, unprotected } of all) {
+	for (const { name, target, unprotected } of all) {
 		const size = sizes.get(target);
 		if (unprotected === null && size !== undefined) taken.set(target, size);
-		else left.push({ name: target, why: unprotected ?? "libvirt does not tell its size" });
+		else left.push({ name, why: unprotected ?? "libvirt does not tell its size" });
 	}
 	if (taken.size === 0) throw new HypervisorError("UNSUPPORTED", `VM ${domain.name} has no disk that can be backed up`);
 	const ours = await ourCheckpoints(domain);
@@ -104,7 +104,7 @@ const take = async (open: OpenSnapshot, options: SnapshotOptions): Promise<Snaps
 			open,
 			name,
 			descriptionOf(taken),
-			left.map(({ name }) => name),
+			all.flatMap(({ target }) => (taken.has(target) ? [] : [target])),
 		);
 	let rest: Rest = { consistency: "crash", why: null, frozenMs: 0 };
 	if (options.quiesce === true && !off) {
@@ -118,7 +118,7 @@ const take = async (open: OpenSnapshot, options: SnapshotOptions): Promise<Snaps
 		vm: domain.id,
 		changeId: changeIdOf(name),
 		...rest,
-		disks: [...taken].map(([name, size]) => ({ name, size })),
+		disks: open.disks.map(({ name, target }) => ({ name, size: taken.get(target)! })),
 		left,
 	};
 };
@@ -137,10 +137,10 @@ const backupDisks = async (
 	const known = since === undefined ? undefined : await knownSince(domain, since, taken);
 	return all
 		.filter(({ target }) => taken.has(target))
-		.map(({ target, format }) => {
+		.map(({ name, target, format }) => {
 			const tracks = format === "qcow2";
 			const none: Known = { why: tracks ? "it is the first backup" : RAW };
-			return { target, tracks, known: tracks ? (known?.get(target) ?? none) : none };
+			return { name, target, tracks, known: tracks ? (known?.get(target) ?? none) : none };
 		});
 };
 
