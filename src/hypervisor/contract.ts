@@ -41,6 +41,9 @@ export interface VmDescription {
 	files: { name: string; content: Buffer }[];
 }
 
+/** Name of the file with a TPM's state, as swtpm calls it; that of the NVRAM is `config.nvram`. */
+export const TPM_STATE = "tpm2-00.permall";
+
 /** One thing that is needed of a host, as `hosts add` checks it. */
 export interface HostCheck {
 	what: string;
@@ -100,8 +103,10 @@ export interface RegisterRequest {
 	disks: RegisterDisk[];
 	/** source network → network of the host; cards of others come up without a link */
 	networks: Record<string, string>;
-	/** kept with the VM: finds it again */
+	/** kept with the VM: finds it again; empty: it is of none */
 	session: string;
+	/** those of `readConfig`: a driver that wrote them takes from them what `config` cannot say (NVRAM, TPM, devices) */
+	files?: VmDescription["files"];
 }
 
 export interface MigrationProgress {
@@ -163,7 +168,7 @@ export interface Hypervisor {
 	run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult>;
 	/** Moves all disks while the guest runs; resolves when the VM uses nothing of the old place any more. */
 	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
-	/** Forgets a VM that is off; its disks stay. */
+	/** Forgets a VM that is off, with its NVRAM and TPM; its disks stay. */
 	unregister(vm: string): Promise<void>;
 	/** What a VM of this configuration needs and the host does not have, one sentence each. */
 	problems?(config: VmConfig): Promise<string[]>;

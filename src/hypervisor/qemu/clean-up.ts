@@ -6,9 +6,11 @@ import { thawLeftover } from "./freeze.js";
 import { stopHelper } from "./helper.js";
 import { vmFolders } from "./layout.js";
 import { Qmp } from "./qmp.js";
+import { clearUnregistered } from "./register.js";
 import { removeScratch } from "./scratch.js";
 import { settleMove } from "./settle-move.js";
 import { takeAway } from "./take-away.js";
+import { endLeftTpm } from "./tpm.js";
 import { tryLock, type Vm, vmIn } from "./vm.js";
 
 /** Whoever calls this has the VM's lock. One line for each thing. */
@@ -25,14 +27,16 @@ export const cleanVm = async (vm: Vm): Promise<string[]> => {
 		}
 	}
 	if (await stopHelper(vm)) lines.push(`VM ${vm.name}: the process that read its disks`);
+	if (await endLeftTpm(vm)) lines.push(`VM ${vm.name}: the process of its TPM`);
 	const files = removeScratch(vm);
 	if (files > 0) lines.push(`VM ${vm.name}: ${files} scratch files`);
 	return lines;
 };
 
 export const cleanUp = async (host: string): Promise<string[]> => {
-	const lines: string[] = [];
-	for (const name of vmFolders(host)) {
+	const names = vmFolders(host);
+	const lines = clearUnregistered(host);
+	for (const name of names) {
 		try {
 			const vm = vmIn(host, name);
 			if (!existsSync(vm.places.own)) continue;
