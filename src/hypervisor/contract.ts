@@ -41,8 +41,8 @@ export interface VmDescription {
 	files: { name: string; content: Buffer }[];
 }
 
-/** Name of the file with a TPM's state, as swtpm calls it; that of the NVRAM is `config.nvram`. */
-export const TPM_STATE = "tpm2-00.permall";
+/** Name of the file with a TPM's state: swtpm's own name follows the dash. That of the NVRAM is `config.nvram`. */
+export const TPM_STATE = "tpm-tpm2-00.permall";
 
 /** One thing that is needed of a host, as `hosts add` checks it. */
 export interface HostCheck {

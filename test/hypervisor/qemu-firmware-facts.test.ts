@@ -102,7 +102,7 @@ t.test("NVRAM and TPM state that are missing, or of something else", async (t) =
 	await host.register(request);
 	t.match((await host.readConfig("made")).config.notes, [/its TPM's state is not in the backup/, /its NVRAM is not/]);
 	await host.power("made", "on");
-	t.match((await host.readConfig("made")).files, [{ name: "nvram" }, { name: TPM_STATE }], "new ones, while it runs");
+	t.match((await host.readConfig("made")).files, [{ name: "nvram.fd" }, { name: TPM_STATE }], "new ones, while it runs");
 	await host.power("made", "off");
 	writeFileSync(lab.path("made/nvram.fd"), "short");
 	await t.rejects(host.power("made", "on"), { code: "UNSUPPORTED", message: /nvram\.fd has 5 bytes, and no firmware/ });
@@ -125,12 +125,12 @@ t.test("a registration that died leaves nothing that another VM could take for i
 	);
 	rmdirSync(lab.path("half/vm.json"));
 	mkdirSync(lab.path("half/tpm"));
-	writeFileSync(lab.path("half/tpm", TPM_STATE), "of an earlier one");
+	writeFileSync(lab.path("half/tpm/tpm2-00.permall"), "of an earlier one");
 	// The TPM comes first; a disk that is full at the NVRAM is as good as a death there.
 	faults.set([{ op: "pwrite", path: "nvram.fd", error: "ENOSPC" }]);
 	await t.rejects(lab.host().register({ ...request, files }));
 	faults.clear();
-	t.equal(readFileSync(lab.path("half/tpm", TPM_STATE), "latin1"), "of another");
+	t.equal(readFileSync(lab.path("half/tpm/tpm2-00.permall"), "latin1"), "of another");
 	t.strictSame(await lab.host().cleanUp(), ["VM half: what is left of it without its definition"]);
 	t.notOk(existsSync(lab.path("half")));
 	await lab.host().register({ ...request, files });

@@ -111,7 +111,7 @@ t.test("made, and backed up while it runs", async (t) => {
 		await image.close();
 	}
 	await host.removeSnapshot(snapshot);
-	t.match(description.files, [{ name: "nvram" }, { name: TPM_STATE }]);
+	t.match(description.files, [{ name: "nvram.fd" }, { name: TPM_STATE }]);
 	await host.power(id, "off");
 	t.notOk(existsSync(source.path("vm/.springback/tpm.pid")), "its TPM ended");
 });
@@ -119,7 +119,7 @@ t.test("made, and backed up while it runs", async (t) => {
 t.test("made anew elsewhere: it boots, and has all of it", async (t) => {
 	const host = elsewhere.host();
 	const { config, files } = description;
-	t.equal(config.nvram, "nvram");
+	t.equal(config.nvram, "nvram.fd");
 	await host.register({
 		name: "copy",
 		config: vmConfigFrom(JSON.parse(JSON.stringify(config)))!,

@@ -1,18 +1,17 @@
 /** What of a VM is neither disk nor configuration, and comes back with it: UEFI's variables, and its TPM's state. */
 import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { readFileWhole, replaceFileDurably } from "../../../native/durable-file.js";
 import type { VmConfig } from "../../vm/index.js";
 import { TPM_STATE, type VmDescription } from "../contract.js";
 import { chooseFirmware } from "./firmware.js";
 import type { VmPlaces } from "./layout.js";
 
-const NVRAM = "nvram";
+const NVRAM = "nvram.fd";
 
 /** Of a VM that runs, as they are at this moment: swtpm replaces its file, and firmware can take a torn write. */
 export const withKeptFiles = (places: VmPlaces, config: VmConfig): VmDescription => {
 	const nvram = config.firmware === "uefi" ? contentOf(places.nvram) : undefined;
-	const tpm = config.tpm ? contentOf(join(places.tpm, TPM_STATE)) : undefined;
+	const tpm = config.tpm ? contentOf(places.tpmState) : undefined;
 	return {
 		config: { ...config, nvram: nvram === undefined ? null : NVRAM },
 		files: [
@@ -38,7 +37,7 @@ export const putKeptFiles = (places: VmPlaces, config: VmConfig, files: VmDescri
 	if (uefi && nvram === undefined) notes.push("its NVRAM is not in the backup: it starts with empty variables");
 	if (uefi && nvram !== undefined && !fits)
 		notes.push(`its NVRAM of ${nvram.length} bytes goes with no firmware here: it starts with empty variables`);
-	if (tpm !== undefined) put(places, places.tpm, join(places.tpm, TPM_STATE), tpm);
+	if (tpm !== undefined) put(places, places.tpm, places.tpmState, tpm);
 	if (fits && nvram !== undefined) put(places, places.folder, places.nvram, nvram);
 	return notes;
 };

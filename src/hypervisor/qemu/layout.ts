@@ -27,6 +27,7 @@ export interface VmPlaces {
 	nvram: string;
 	/** folder of the TPM's state, and of its process; `tpm.ts` */
 	tpm: string;
+	tpmState: string;
 	tpmPid: string;
 	tpmLog: string;
 }
@@ -48,6 +49,7 @@ export const vmPlaces = (folder: string): VmPlaces => {
 		unfinished: join(own, "unfinished"),
 		nvram: join(folder, "nvram.fd"),
 		tpm: join(folder, "tpm"),
+		tpmState: join(folder, "tpm", "tpm2-00.permall"),
 		tpmPid: join(own, "tpm.pid"),
 		tpmLog: join(own, "tpm.log"),
 	};
