@@ -102,7 +102,11 @@ t.test("NVRAM and TPM state that are missing, or of something else", async (t) =
 	await host.register(request);
 	t.match((await host.readConfig("made")).config.notes, [/its TPM's state is not in the backup/, /its NVRAM is not/]);
 	await host.power("made", "on");
-	t.match((await host.readConfig("made")).files, [{ name: "nvram.fd" }, { name: TPM_STATE }], "new ones, while it runs");
+	t.match(
+		(await host.readConfig("made")).files,
+		[{ name: "nvram.fd" }, { name: TPM_STATE }],
+		"new ones, while it runs",
+	);
 	await host.power("made", "off");
 	writeFileSync(lab.path("made/nvram.fd"), "short");
 	await t.rejects(host.power("made", "on"), { code: "UNSUPPORTED", message: /nvram\.fd has 5 bytes, and no firmware/ });
