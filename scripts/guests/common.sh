@@ -39,6 +39,30 @@ apt_options() {
 		grep -E '^Acquire::(https?::Proxy|Check-Valid-Until|Check-Date) ' || true
 }
 
+# fetch_packages FOLDER NAME…: downloads Debian packages into FOLDER and unpacks them in FOLDER/unpacked, installing nothing;
+# of a package that only names a kernel, that kernel. With this machine's package lists; when they are missing or stale,
+# with fresh ones of FOLDER, which takes no root.
+fetch_packages() {
+	local folder="$1" apt=(-o APT::Sandbox::User=root) name file
+	shift
+	_download() {
+		for name in "$@"; do
+			case "$name" in linux-image-*)
+				name="$(apt-cache "${apt[@]}" depends "$name" 2>/dev/null |
+					awk '$1 == "Depends:" && $2 ~ /^linux-image-[0-9]/ { print $2; exit }')"
+				;;
+			esac
+			[ -n "$name" ] && (cd "$folder" && apt-get "${apt[@]}" download -qq "$name" >&2) || return 1
+		done
+	}
+	_download "$@" 2>/dev/null || {
+		mkdir -p "$folder/lists/partial" "$folder/archives/partial"
+		apt+=(-o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/archives")
+		apt-get "${apt[@]}" -qq update >&2 && _download "$@" || fail "cannot download the Debian packages $*"
+	}
+	for file in "$folder"/*.deb; do dpkg-deb -x "$file" "$folder/unpacked"; done
+}
+
 # as_root BUILDER ARGUMENT…: runs a builder that mounts images. What it makes belongs to the caller afterwards.
 as_root() {
 	if [ "$(id -u)" = 0 ]; then

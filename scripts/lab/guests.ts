@@ -19,6 +19,11 @@ export function tinyGuest(): { kernel: string; initrd: string } {
 	return { kernel: join(directory, "vmlinuz"), initrd: join(directory, "initrd.cpio") };
 }
 
+/** Raw image of the UEFI guest, which boots with Secure Boot. Never write to it. */
+export function uefiImage(): string {
+	return build("uefi");
+}
+
 /** Writes at `target` a copy of the Debian image in which some files changed, as after a day of use. */
 export function evolveImage(source: string, target: string): void {
 	build("evolve", source, target);

@@ -41,6 +41,9 @@ export interface VmDescription {
 	files: { name: string; content: Buffer }[];
 }
 
+/** Name of the file with a TPM's state: swtpm's own name follows the dash. That of the NVRAM is `config.nvram`. */
+export const TPM_STATE = "tpm-tpm2-00.permall";
+
 /** One thing that is needed of a host, as `hosts add` checks it. */
 export interface HostCheck {
 	what: string;
@@ -173,7 +176,7 @@ export interface Hypervisor {
 	run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult>;
 	/** Moves all disks while the guest runs; resolves when the VM uses nothing of the old place any more. */
 	migrateStorage(vm: string, options: MigrationOptions): Promise<void>;
-	/** Forgets a VM that is off; its disks stay. */
+	/** Forgets a VM that is off, with its NVRAM and TPM; its disks stay. */
 	unregister(vm: string): Promise<void>;
 	/** uid as which VMs open their disks on the host; null, or not there: whoever runs this */
 	diskUser?(): Promise<number | null>;

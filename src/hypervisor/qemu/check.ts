@@ -4,8 +4,10 @@ import { accessSync, constants, statSync } from "node:fs";
 import { promisify } from "node:util";
 import type { HostCheck } from "../contract.js";
 import { causeOf } from "../errors.js";
+import { findFirmware } from "./firmware.js";
 import { vmFolders } from "./layout.js";
 import { findQemu } from "./start-process.js";
+import { tpmProblem } from "./tpm.js";
 import { stateOf, vmIn } from "./vm.js";
 
 const run = promisify(execFile);
@@ -15,7 +17,7 @@ const OLDEST = 7;
 const SOCKET_ROOM = 107 - "/.springback/qmp.sock".length;
 
 export const checkHost = async (host: string): Promise<HostCheck[]> => {
-	const checks: HostCheck[] = [folderCheck(host), await qemuCheck(), kvmCheck()];
+	const checks: HostCheck[] = [folderCheck(host), await qemuCheck(), kvmCheck(), uefiCheck(), tpmCheck()];
 	return checks[0].ok ? [...checks, await vmsCheck(host)] : checks;
 };
 
@@ -64,6 +66,24 @@ const kvmCheck = (): HostCheck => {
 			message: "no /dev/kvm for this user: guests that are started here are emulated, which is slow",
 		};
 	}
+};
+
+/** Only VMs that boot with it need it. */
+const uefiCheck = (): HostCheck => {
+	const found = findFirmware();
+	const [secure, plain] = [true, false].map((wanted) => found.find((one) => one.secure === wanted)?.code);
+	const lacks = [...(plain ? [] : ["UEFI"]), ...(secure ? [] : ["Secure Boot"])].join(" and ");
+	const message = lacks === "" ? `${plain}, ${secure}` : `VMs with ${lacks} cannot be started here: apt install ovmf`;
+	return { what: "uefi", ok: true, message };
+};
+
+const tpmCheck = (): HostCheck => {
+	const problem = tpmProblem();
+	return {
+		what: "tpm",
+		ok: true,
+		message: problem === undefined ? "swtpm is installed" : `VMs with a TPM cannot be started here: ${problem}`,
+	};
 };
 
 /** A VM that is damaged is a matter of that VM; only one that we may not talk to is one of the host. */

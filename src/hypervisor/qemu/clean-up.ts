@@ -9,9 +9,11 @@ import { stopHelper } from "./helper.js";
 import { vmFolders } from "./layout.js";
 import { resumeLeftover } from "./pause.js";
 import { Qmp } from "./qmp.js";
+import { clearUnregistered } from "./register.js";
 import { removeScratch } from "./scratch.js";
 import { settleMove } from "./settle-move.js";
 import { takeAway } from "./take-away.js";
+import { endLeftTpm } from "./tpm.js";
 import { tryLock, type Vm, vmIn } from "./vm.js";
 
 /** Whoever calls this has the VM's lock. One line for each thing. */
@@ -31,13 +33,14 @@ export const cleanVm = async (vm: Vm): Promise<string[]> => {
 		}
 	}
 	if (await stopHelper(vm)) lines.push(`VM ${vm.name}: the process that read its disks`);
+	if (await endLeftTpm(vm)) lines.push(`VM ${vm.name}: the process of its TPM`);
 	const files = removeScratch(vm);
 	if (files > 0) lines.push(`VM ${vm.name}: ${files} scratch files`);
 	return lines;
 };
 
 export const cleanUp = async (host: string): Promise<string[]> => {
-	const lines: string[] = [];
+	const lines = clearUnregistered(host);
 	const names = vmFolders(host);
 	for (const { name } of readdirSync(host, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
 		if (!names.includes(name) && clearUnfinished(join(host, name))) lines.push(`VM ${name}: a registration`);

@@ -1,11 +1,15 @@
 /** Arguments of the QEMU process of a VM, and of the one that only reads the disks of a VM that is off. */
 import { join, resolve } from "node:path";
+import type { VmConfig } from "../../vm/index.js";
 import { HypervisorError } from "../errors.js";
 import { blockNode } from "./block-nodes.js";
 import { type Definition, fileOf } from "./definition.js";
 import { diskDevices, networkCards } from "./devices.js";
 import type { VmPlaces } from "./layout.js";
+import { firmwareArguments } from "./nvram.js";
 import { SOCKET_PATH_MAX } from "./qmp.js";
+import { CHANNEL } from "./start-process.js";
+import { tpmArguments } from "./tpm.js";
 
 const server = (path: string): string => `path=${quoted(path)},server=on,wait=off`;
 /** A comma ends an option unless it is doubled. */
@@ -14,16 +18,13 @@ const quoted = (path: string): string => path.replaceAll(",", ",,");
 /** Throws UNSUPPORTED or INVALID. */
 export const vmArguments = (places: VmPlaces, definition: Definition, acceleration: "kvm" | "tcg"): string[] => {
 	const { config, kernel, generation } = definition;
-	if (config.firmware === "uefi")
-		throw new HypervisorError("UNSUPPORTED", `${places.definition}: UEFI guests cannot be started by this driver yet`);
-	if (config.tpm)
-		throw new HypervisorError("UNSUPPORTED", `${places.definition}: a TPM cannot be given by this driver yet`);
 	const { netdevs, devices } = networkCards(config.nics);
 	const sockets = socketPaths(places);
 	return [
 		...["-nodefaults", "-no-user-config", "-display", "none"],
 		...["-name", `guest=${quoted(config.name ?? "vm")}`, "-uuid", config.uuid!],
-		...["-machine", config.disks.some(({ bus }) => bus === "ide") ? "pc" : "q35"],
+		...machineArguments(places, config),
+		...(config.tpm ? tpmArguments(CHANNEL) : []),
 		...["-accel", acceleration, "-cpu", acceleration === "kvm" ? "host" : "max"],
 		...["-m", String(config.memoryMiB), "-smp", String(config.cpus)],
 		...monitor(sockets.qmp),
@@ -41,6 +42,11 @@ export const vmArguments = (places: VmPlaces, definition: Definition, accelerati
 		...devices.flatMap((device) => ["-device", JSON.stringify(device)]),
 		...(kernel === undefined ? [] : kernelArguments(places.folder, kernel)),
 	];
+};
+
+const machineArguments = (places: VmPlaces, config: VmConfig): string[] => {
+	const machine = config.disks.some(({ bus }) => bus === "ide") ? "pc" : "q35";
+	return config.firmware === "uefi" ? firmwareArguments(places, config, machine) : ["-machine", machine];
 };
 
 /** No guest, no devices: the disks as nodes, as in the VM's own process. QEMU's locks keep the VM from starting meanwhile. */

@@ -1,5 +1,5 @@
 /** The neutral configuration as QEMU's devices: controllers and disks in their order, network cards. */
-import type { Bus, Nic, VmConfig } from "../../vm/index.js";
+import type { Bus, Nic, VmConfig, VmDisk } from "../../vm/index.js";
 import { HypervisorError } from "../errors.js";
 import { deviceId } from "./block-nodes.js";
 import { type DefinedDisk, isUri } from "./definition.js";
@@ -18,29 +18,52 @@ const CARDS: Readonly<Record<string, string>> = {
 	virtio: "virtio-net-pci",
 };
 
+const scsiDriver = ({ controllers }: VmConfig, number: number): string =>
+	SCSI[controllers.find((one) => one.bus === "scsi" && one.number === number)?.model ?? ""] ?? "virtio-scsi-pci";
+
+/** UEFI firmware as distributions build it reads no disk on these: their model's name; undefined for the others. */
+export const unreadByFirmware = (config: VmConfig, { bus, controller }: VmDisk): string | undefined => {
+	const driver = bus === "scsi" ? scsiDriver(config, controller) : "virtio-scsi-pci";
+	return driver === "virtio-scsi-pci" ? undefined : driver;
+};
+
 /** A guest whose disk's server is away waits; it never sees an error that ends when the server is back. */
 const WAITS = { werror: "stop", rerror: "stop" };
 
-/** `-device` arguments; disk number i of the configuration uses node `disk-i`. */
+/** One AHCI controller's ports; VMware's has 30. */
+const SATA_PORTS = 6;
+
+/**
+ * `-device` arguments; disk number i of the configuration uses node `disk-i`. The configuration's order is that of
+ * booting; devices are made in the order of controllers and units, by which a guest numbers them.
+ */
 export const diskDevices = (config: VmConfig, defined: Record<string, DefinedDisk>): object[] => {
 	const controllers = new Map<string, object>();
-	const disks = config.disks.map(({ name, bus, controller, unit }, index) => {
+	const namespaces = new Map<number, string>();
+	const disks = inPlace(config).map(({ disk: { name, bus, controller, unit }, index }) => {
 		const policy = bus !== "nvme" && isUri(defined[name!].source) ? WAITS : {};
 		const common = { id: deviceId(index), drive: `disk-${index}`, bootindex: index + 1, ...policy };
 		const on = `${bus}-${controller}`;
 		switch (bus) {
 			case "virtio":
 				return { driver: "virtio-blk-pci", ...common };
-			case "nvme":
-				return { driver: "nvme", serial: `disk${index}`, ...common };
+			case "nvme": {
+				// The first is the controller, too: QEMU does not tell firmware how to boot from the others.
+				const first = namespaces.get(controller);
+				if (first !== undefined) return { driver: "nvme-ns", bus: first, nsid: unit + 1, ...common };
+				namespaces.set(controller, common.id);
+				return { driver: "nvme", serial: on, ...common };
+			}
 			case "scsi": {
-				const model = config.controllers.find((one) => one.bus === bus && one.number === controller)?.model ?? "";
-				controllers.set(on, { driver: SCSI[model] ?? "virtio-scsi-pci", id: on });
+				controllers.set(on, { driver: scsiDriver(config, controller), id: on });
 				return { driver: "scsi-hd", bus: `${on}.0`, "scsi-id": unit, ...common };
 			}
-			case "sata":
-				controllers.set(on, { driver: "ahci", id: on });
-				return { driver: "ide-hd", bus: `${on}.${unit}`, ...common };
+			case "sata": {
+				const more = Math.floor(unit / SATA_PORTS);
+				const id = more === 0 ? on : `${on}-${more}`;
+				controllers.set(id, { driver: "ahci", id });
+				return { driver: "ide-hd", bus: `${id}.${unit % SATA_PORTS}`, ...common };
+			}
 			case "ide":
 				return { driver: "ide-hd", bus: `ide.${controller}`, unit, ...common };
 			case "usb":
@@ -51,6 +74,21 @@ export const diskDevices = (config: VmConfig, defined: Record<string, DefinedDis
 		}
 	});
 	return [...controllers.values(), ...disks];
+};
+
+/** Controllers as the source lists them, then the others by bus and number; `index` is the place in the order of booting. */
+const inPlace = ({ controllers, disks }: VmConfig): { disk: VmDisk; index: number }[] => {
+	const rank = ({ bus, controller }: VmDisk): number => {
+		const listed = controllers.findIndex((one) => one.bus === bus && one.number === controller);
+		return listed < 0 ? controllers.length : listed;
+	};
+	const byBus = (a: Bus, b: Bus): number => (a === b ? 0 : a < b ? -1 : 1);
+	return disks
+		.map((disk, index) => ({ disk, index }))
+		.sort(
+			({ disk: a }, { disk: b }) =>
+				rank(a) - rank(b) || byBus(a.bus, b.bus) || a.controller - b.controller || a.unit - b.unit,
+		);
 };
 
 const refuseBus = (bus: never): never => {

@@ -20,6 +20,7 @@ import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
 import { addresses, heartbeat, runInGuest } from "./guest.js";
+import { withKeptFiles } from "./kept-files.js";
 import { folderOf } from "./layout.js";
 import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
@@ -52,7 +53,8 @@ export class QemuHost implements Hypervisor {
 	}
 
 	async readConfig(vm: string): Promise<VmDescription> {
-		return { config: configOf(findVm(this.#folder, vm)), files: [] };
+		const found = findVm(this.#folder, vm);
+		return withKeptFiles(found.places, configOf(found));
 	}
 
 	async snapshot(vm: string, options: SnapshotOptions = {}): Promise<Snapshot> {

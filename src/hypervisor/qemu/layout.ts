@@ -19,6 +19,17 @@ export interface VmPlaces {
 	helper: string;
 	/** what is being moved where */
 	move: string;
+	/** held while its processes start */
+	starting: string;
+	/** there while what lies in the folder is of no VM yet, or of none any more */
+	unfinished: string;
+	/** UEFI's variables; `nvram.ts` */
+	nvram: string;
+	/** folder of the TPM's state, and of its process; `tpm.ts` */
+	tpm: string;
+	tpmState: string;
+	tpmPid: string;
+	tpmLog: string;
 }
 
 export const vmPlaces = (folder: string): VmPlaces => {
@@ -34,6 +45,13 @@ export const vmPlaces = (folder: string): VmPlaces => {
 		nbd: join(own, "nbd.sock"),
 		helper: join(own, "qmp.sock"),
 		move: join(own, "move.json"),
+		starting: join(own, "starting"),
+		unfinished: join(own, "unfinished"),
+		nvram: join(folder, "nvram.fd"),
+		tpm: join(folder, "tpm"),
+		tpmState: join(folder, "tpm", "tpm2-00.permall"),
+		tpmPid: join(own, "tpm.pid"),
+		tpmLog: join(own, "tpm.log"),
 	};
 };
 

@@ -1,14 +1,18 @@
 /** What a VM needs and this driver or machine cannot give. */
 import { availableParallelism, totalmem } from "node:os";
 import type { VmConfig } from "../../vm/index.js";
+import { firmwareProblem } from "./firmware.js";
+import { tpmProblem } from "./tpm.js";
 
 const MIB = 2 ** 20;
 
 export const problems = (config: VmConfig): string[] => {
 	const found: string[] = [];
 	const { memoryMiB, cpus } = config;
-	if (config.firmware === "uefi") found.push("it boots with UEFI, which this driver cannot give yet");
-	if (config.tpm) found.push("it has a TPM, which this driver cannot give yet");
+	const firmware = firmwareProblem(config);
+	if (firmware !== undefined) found.push(firmware);
+	const tpm = config.tpm ? tpmProblem() : undefined;
+	if (tpm !== undefined) found.push(`it has a TPM, and ${tpm}`);
 	if (memoryMiB * MIB > totalmem())
 		found.push(`it has ${memoryMiB} MiB of memory, more than the ${Math.floor(totalmem() / MIB)} MiB of this machine`);
 	if (cpus > availableParallelism() * 4)

@@ -6,7 +6,9 @@ import { sys } from "../../../native/index.js";
 import type { RegisterRequest } from "../contract.js";
 import { HypervisorError } from "../errors.js";
 import { createDefinition, type DefinedDisk, isUri } from "./definition.js";
-import { vmPlaces } from "./layout.js";
+import { dropKeptFiles, markUnfinished, putKeptFiles } from "./kept-files.js";
+import { type VmPlaces, vmPlaces } from "./layout.js";
+import { endTpm } from "./tpm.js";
 import { lockVm, stateOf, type Vm } from "./vm.js";
 
 export const VM_NAME = /^[^/.\p{Cc}][^/\p{Cc}]{0,127}$/u;
@@ -38,7 +40,12 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 		const network = nic.network === null ? undefined : networks[nic.network];
 		return { ...nic, network: network ?? nic.network, connected: nic.connected && network !== undefined };
 	});
-	createDefinition(vmPlaces(join(host, name)).definition, {
+	const places = vmPlaces(join(host, name));
+	if (existsSync(places.definition))
+		throw new HypervisorError("STATE", `${places.definition} exists already: choose another name for the VM`);
+	// Before the VM is there: it is never started without them.
+	const notes = putKeptFiles(places, config, request.files ?? []);
+	createDefinition(places.definition, {
 		version: 1,
 		config: {
 			...config,
@@ -46,6 +53,8 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 			uuid: id,
 			disks: kept.map((disk) => ({ ...disk, path: disks[disk.name!].source })),
 			nics,
+			nvram: null,
+			notes: [...config.notes, ...notes],
 		},
 		disks,
 		// Fresh: directory servers must notice that time went back.
@@ -53,6 +62,7 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 		// Empty: a VM of its own, without a session.
 		...(session === "" ? {} : { session }),
 	});
+	rmSync(places.unfinished, { force: true });
 	return id;
 };
 
@@ -63,13 +73,32 @@ export const unregister = async (vm: Vm): Promise<void> => {
 	const lock = lockVm(vm);
 	try {
 		if ((await stateOf(vm)) !== "off") throw new HypervisorError("STATE", `VM ${vm.name} is on: power it off first`);
-		const { folder, definition, own } = vm.places;
+		const { folder, definition } = vm.places;
+		await endTpm(vm.places);
+		markUnfinished(vm.places);
 		sys.unlink(definition);
 		sys.fsyncDirectory(folder);
-		for (const name of OURS) rmSync(join(folder, name), { force: true });
-		rmSync(own, { recursive: true, force: true });
-		if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+		clearFolder(vm.places);
 	} finally {
 		lock.release();
 	}
+};
+
+const clearFolder = (places: VmPlaces): void => {
+	for (const name of OURS) rmSync(join(places.folder, name), { force: true });
+	dropKeptFiles(places);
+	rmSync(places.own, { recursive: true, force: true });
+	if (existsSync(places.folder) && readdirSync(places.folder).length === 0) rmdirSync(places.folder);
+};
+
+/** What a registration or its end left that died on the way. One line for each. */
+export const clearUnregistered = (host: string): string[] => {
+	const lines: string[] = [];
+	for (const { name } of readdirSync(host, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
+		const places = vmPlaces(join(host, name));
+		if (existsSync(places.definition) || !existsSync(places.unfinished)) continue;
+		clearFolder(places);
+		lines.push(`VM ${name}: what is left of it without its definition`);
+	}
+	return lines;
 };

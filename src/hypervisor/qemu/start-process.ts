@@ -1,15 +1,19 @@
 /** Starts QEMU so that it goes on without us, and tells why when it does not come up. */
 import { spawn } from "node:child_process";
 import { accessSync, closeSync, constants, openSync, readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { delimiter, join } from "node:path";
 import { causeOf, HypervisorError } from "../errors.js";
 
 const NAMES = ["qemu-system-x86_64", "qemu-kvm"];
+export const CHANNEL = 3;
 
 /** Path of QEMU; undefined where none is installed. */
-export const findQemu = (): string | undefined => {
+export const findQemu = (): string | undefined => findProgram(NAMES);
+
+export const findProgram = (names: string[]): string | undefined => {
 	const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin", "/usr/libexec"];
-	for (const name of NAMES)
+	for (const name of names)
 		for (const folder of folders) {
 			const path = join(folder, name);
 			try {
@@ -22,13 +26,23 @@ export const findQemu = (): string | undefined => {
 	return undefined;
 };
 
-/** Resolves when QEMU has opened everything and answers. Rejects with FAILED and QEMU's last words. */
-export const startProcess = async (name: string, args: string[], log: string): Promise<void> => {
+/**
+ * Resolves when QEMU has opened everything and answers. Rejects with FAILED and QEMU's last words. `channel` makes a
+ * socket that QEMU gets as its file descriptor CHANNEL.
+ */
+export const startProcess = async (
+	name: string,
+	args: string[],
+	log: string,
+	channel?: () => Socket,
+): Promise<void> => {
 	const qemu = findQemu();
 	if (qemu === undefined)
 		throw new HypervisorError("UNSUPPORTED", `${NAMES[0]} is not installed (package qemu-system-x86)`);
 	const fd = openSync(log, "w", 0o600);
-	const child = spawn(qemu, [...args, "-daemonize"], { stdio: ["ignore", fd, fd], cwd: "/" });
+	const more = channel === undefined ? [] : [channel()];
+	const child = spawn(qemu, [...args, "-daemonize"], { stdio: ["ignore", fd, fd, ...more], cwd: "/" });
+	for (const socket of more) socket.destroy();
 	closeSync(fd);
 	const code = await new Promise<number | null>((resolve, reject) => {
 		child.once("error", (error) => reject(new HypervisorError("FAILED", `cannot run ${qemu}: ${causeOf(error)}`)));

@@ -81,9 +81,9 @@ export const stateOf = async (vm: Vm): Promise<PowerState> => {
 };
 
 /** Takes the VM for a snapshot or a move; ends with the process. Undefined when another run has it. */
-export const tryLock = ({ places }: Vm): { release(): void } | undefined => {
+export const tryLock = ({ places }: Vm, lock = places.lock): { release(): void } | undefined => {
 	mkdirSync(places.own, { recursive: true, mode: 0o700 });
-	const fd = sys.open(places.lock, C.O_RDWR | C.O_CREAT, 0o600);
+	const fd = sys.open(lock, C.O_RDWR | C.O_CREAT, 0o600);
 	if (sys.lock(fd, "exclusive", 0, 1)) return { release: () => sys.close(fd) };
 	sys.close(fd);
 	return undefined;
