@@ -72,6 +72,7 @@ async function main([image, , directory]: string[]): Promise<void> {
 		for (const end = Date.now() + BOOT_MS; !(await host.heartbeat(ID)); await sleep(500))
 			if (Date.now() > end) throw new Error("the guest does not come up");
 		await guest(ID, `cat >/root/shop <<'END'\n${WRITER}END\nchmod +x /root/shop; setsid /root/shop >/dev/null 2>&1 &`);
+		await guest(ID, "until [ -s /root/orders ]; do sleep 0.2; done");
 	});
 	const backups: { report: BackupReport; orders: number }[] = [];
 	for (const what of ["full", "increment", "increment"]) {
