@@ -62,7 +62,7 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 		);
 	}
 	try {
-		await putFiles(domain, files);
+		await putFiles(domain, files, config.nvram ?? NVRAM_FILE);
 	} catch (error) {
 		await undefine(domain);
 		throw new HypervisorError("FAILED", `VM ${name} was not made: its firmware's or TPM's files: ${causeOf(error)}`);
@@ -120,9 +120,13 @@ export const reconnectDelay = async ({ virsh }: Host, disks: RegisterDisk[]): Pr
 };
 
 /** NVRAM and TPM as they were: libvirt would make new ones. */
-const putFiles = async (domain: Domain, files: NonNullable<RegisterRequest["files"]>): Promise<void> => {
+const putFiles = async (
+	domain: Domain,
+	files: NonNullable<RegisterRequest["files"]>,
+	nvramName: string,
+): Promise<void> => {
 	const { config } = described(domain, await definitionOf(domain, "stored"));
-	const nvram = files.find(({ name }) => name === NVRAM_FILE);
+	const nvram = files.find(({ name }) => name === nvramName);
 	const tpm = files.filter(({ name }) => name.startsWith(TPM_FILES));
 	if (nvram === undefined && tpm.length === 0) return;
 	if (!domain.host.uri.local) throw new Error("they can only be written by springback on the host itself");

@@ -39,8 +39,8 @@ export class JsonSocket {
 	#sync: (Waiting & { number: number }) | undefined;
 	/** what comes without an id */
 	onOther: (message: Message) => void = () => {};
-	/** nothing will come any more */
-	onEnd: () => void = () => {};
+	/** nothing will come any more; `heard` is false when what came is not what QEMU says */
+	onEnd: (why: Error, heard: boolean) => void = () => {};
 
 	private constructor(
 		private readonly socket: Socket,
@@ -100,14 +100,14 @@ export class JsonSocket {
 		this.socket.destroy();
 	}
 
-	#end(error: Error): void {
+	#end(error: Error, heard = true): void {
 		this.#ended ??= new HypervisorError("UNREACHABLE", `${this.path}: ${causeOf(error)}`);
 		for (const { reject, timer } of [...this.#waiting.values(), ...(this.#sync ? [this.#sync] : [])]) {
 			clearTimeout(timer);
 			reject(this.#ended);
 		}
 		this.#waiting.clear();
-		this.onEnd();
+		this.onEnd(this.#ended, heard);
 	}
 
 	#receive(piece: string): void {
@@ -117,7 +117,7 @@ export class JsonSocket {
 			this.#text = this.#text.slice(at + 1);
 			if (line !== "") this.#answer(line);
 		}
-		if (this.#text.length > MAX_LINE) this.#end(new Error("it talks too much"));
+		if (this.#text.length > MAX_LINE) this.#end(new Error("it talks too much"), false);
 	}
 
 	#answer(line: string): void {
@@ -125,7 +125,7 @@ export class JsonSocket {
 		try {
 			message = JSON.parse(line);
 		} catch {
-			if (this.#sync === undefined) this.#end(new Error("it answered with something that is not JSON"));
+			if (this.#sync === undefined) this.#end(new Error("it answered with something that is not JSON"), false);
 			return;
 		}
 		if (this.#sync !== undefined) {

@@ -51,7 +51,7 @@ export class Qmp {
 	}
 }
 
-/** False when QEMU hangs up instead: it is ending. */
+/** False when QEMU hangs up instead: it is ending. Rejects when it is not QEMU that answers. */
 const greeting = (socket: JsonSocket, path: string): Promise<boolean> =>
 	new Promise((resolve, reject) => {
 		const busy = () =>
@@ -59,14 +59,21 @@ const greeting = (socket: JsonSocket, path: string): Promise<boolean> =>
 				new HypervisorError("BUSY", `${path}: QEMU does not answer: another program keeps its monitor, or it hangs`),
 			);
 		const timer = setTimeout(busy, CONNECT_MS);
-		const done = (greeted: boolean) => {
+		const stop = () => {
 			clearTimeout(timer);
 			socket.onOther = () => {};
 			socket.onEnd = () => {};
+		};
+		const done = (greeted: boolean) => {
+			stop();
 			resolve(greeted);
 		};
 		socket.onOther = ({ QMP }) => {
 			if (QMP !== undefined) done(true);
 		};
-		socket.onEnd = () => done(false);
+		socket.onEnd = (why, heard) => {
+			if (heard) return done(false);
+			stop();
+			reject(why);
+		};
 	});
