@@ -352,7 +352,7 @@ t.test("a VM from elsewhere; its server goes away while it writes", async (t) =>
 	await host.power("foreign", "on");
 	t.match(
 		(await host.list()).find((vm) => vm.id === made),
-		{ state: "running", disks: [{ name: "vda" }] },
+		{ state: "running", disks: [{ name: "disk0" }] },
 	);
 	t.match((await host.readConfig("foreign")).config.nics, [{ mac: "52:54:00:12:34:57", connected: false }]);
 	await host.power("foreign", "off");
