@@ -3,6 +3,7 @@
  * VM over the published disks registered and powered on. What is about to be done is noted before it is done: a run that
  * fails is undone, one that dies is continued by the next one, or undone by `finish`.
  */
+import { setImmediate } from "node:timers/promises";
 import type { Point, Repository } from "../repository/index.js";
 import { causeOf, checkInterrupted, RecoveryError } from "./errors.js";
 import { type Life, type LifeOptions, waitForLife } from "./life.js";
@@ -128,7 +129,9 @@ const carryOut = async (
 	world: World,
 ) => {
 	const { records, serving, signal } = world;
-	const next = (phase: RecoveryRecord["phase"]): void => {
+	const next = async (phase: RecoveryRecord["phase"]): Promise<void> => {
+		// A signal that came during the last step is seen before the next one.
+		await setImmediate();
 		if (record.ready === null) checkInterrupted(signal, "the recovery");
 		record.phase = record.ready === null ? phase : "ready";
 		records.save(record);
@@ -136,13 +139,13 @@ const carryOut = async (
 	try {
 		const { session, vm, point } = record;
 		const published = await serving.publish(session, `${vm}@${point}`, record);
-		next("replacing");
+		await next("replacing");
 		await replaceOriginal(record, world);
-		next("registering");
+		await next("registering");
 		const host = await target.open();
 		const files = await filesOf(repository, await repository.resolve(`${vm}@${point}`));
 		await register(record, published, files, host);
-		next("starting");
+		await next("starting");
 		await start(record, host);
 	} catch (error) {
 		if (record.ready !== null) throw error;
