@@ -11,10 +11,10 @@ import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { acceleration } from "../lab/acceleration.js";
 import { waitForHttp } from "../lab/http.js";
-import { enterNamespace, namespaceProblem } from "../lab/namespace.js";
 import { Machine } from "../lab/qemu.js";
 import { type BackupReport, diskUrl, type Ready, Springback } from "../lab/springback.js";
 import { treeHash } from "../lab/tree-hash.js";
+import { runFlow } from "./run.js";
 import { bytes, ratio, Story, seconds } from "./story.js";
 
 const vm = "debian";
@@ -183,16 +183,4 @@ function shown(path: string): string {
 	return short.startsWith("..") ? path : short;
 }
 
-// Whatever runs when the process ends (QEMU, the mount process) ends with its namespace.
-process.once("SIGINT", () => process.exit(130));
-process.once("SIGTERM", () => process.exit(143));
-const problem = namespaceProblem();
-try {
-	if (problem) throw new Error(problem);
-	await enterNamespace(import.meta.url);
-	await main(process.argv.slice(2));
-} catch (cause) {
-	process.stderr.write(`demo: ${cause instanceof Error ? cause.message : cause}\n`);
-	process.exit(1);
-}
-process.exit(0);
+await runFlow(import.meta.url, main);

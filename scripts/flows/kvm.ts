@@ -10,8 +10,8 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { QemuHost } from "../../src/hypervisor/qemu/host.js";
-import { enterNamespace, namespaceProblem } from "../lab/namespace.js";
 import { type BackupReport, Springback } from "../lab/springback.js";
+import { runFlow } from "./run.js";
 import { bytes, Story, seconds } from "./story.js";
 
 const NAME = "shop";
@@ -162,16 +162,4 @@ function defineVm(folder: string, image: string): void {
 	writeFileSync(join(folder, "vm.json"), JSON.stringify({ version: 1, config, disks }));
 }
 
-// Whatever runs when the process ends (QEMU, the mount process) ends with its namespace.
-process.once("SIGINT", () => process.exit(130));
-process.once("SIGTERM", () => process.exit(143));
-const problem = namespaceProblem();
-try {
-	if (problem) throw new Error(problem);
-	await enterNamespace(import.meta.url);
-	await main(process.argv.slice(2));
-} catch (cause) {
-	process.stderr.write(`demo: ${cause instanceof Error ? cause.message : cause}\n`);
-	process.exit(1);
-}
-process.exit(0);
+await runFlow(import.meta.url, main);
