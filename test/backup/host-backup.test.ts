@@ -16,7 +16,7 @@ const bitmaps = (lab: HostLab, vm: string, index = 0) =>
 const clean = async (t: Test, lab: HostLab, vm: string) => {
 	t.strictSame(await lab.hypervisor.cleanUp(), []);
 	t.strictSame(
-		readdirSync(lab.path(vm, ".springback")).filter((name) => !["lock", "qemu.log"].includes(name)),
+		readdirSync(lab.path(vm, ".springback")).filter((name) => !["lock", "starting", "qemu.log"].includes(name)),
 		[],
 	);
 };

@@ -46,7 +46,7 @@ const clean = async (t: Test) => {
 	t.equal((await host.list())[0].state, "running");
 	t.strictSame(await host.cleanUp(), [], "nothing is left on the host");
 	t.strictSame(
-		readdirSync(lab.path("web/.springback")).filter((name) => !["lock", "qemu.log"].includes(name)),
+		readdirSync(lab.path("web/.springback")).filter((name) => !["lock", "starting", "qemu.log"].includes(name)),
 		[],
 	);
 };
