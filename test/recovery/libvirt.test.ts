@@ -2,7 +2,7 @@
  * A running libvirt VM from backups to recovery and home again: three restore points while it writes, destroyed with its
  * disk, recovered from each, moved while it writes, and on without us. QEMU is another user there than the mount process.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
@@ -101,6 +101,7 @@ t.test("backed up, destroyed, recovered from each point, home again", { timeout:
 		t.match(xml, /<springback:springback-session [^>]*disks=.vda=vda.\/>/);
 		t.notMatch(xml, /springback-session [^>]*name=/, "it is no session's");
 	}
+	t.ok(statSync(lab.path("storage/db-vda.qcow2")).blocks * 512 < 20 * MIB, "what was never written takes no space");
 	lab.virsh("destroy", id);
 	const end = await countIn(lab.path("storage/db-vda.qcow2"), "qcow2");
 	t.ok(end > points[2].count, `${end} counts, whole and in order`);
