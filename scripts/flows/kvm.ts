@@ -3,19 +3,17 @@
  * its disk, recovered at once from its restore points, and moved to local storage while it writes. Its data is proven at
  * each station.
  *
- * Runs in a network of its own (scripts/demo makes it). Arguments: image, anything, directory for everything that is made.
+ * Runs in namespaces of its own (scripts/demo makes them). Arguments: image, anything, directory for everything that is
+ * made, type of the host.
  */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { QemuHost } from "../../src/hypervisor/qemu/host.js";
 import { type BackupReport, Springback } from "../lab/springback.js";
+import { ID, NAME, startHost } from "./kvm-hosts.js";
 import { runFlow } from "./run.js";
 import { bytes, Story, seconds } from "./story.js";
 
-const NAME = "shop";
-const ID = "5ca1ab1e-0000-4000-8000-000000000001";
 const SERVICE = "systemctl is-active --quiet nginx";
 const BOOT_MS = 300_000;
 
@@ -43,14 +41,16 @@ interface Migrated {
 	disks: { compared: number; pausedMs: number; copySeconds: number }[];
 }
 
-async function main([image, , directory]: string[]): Promise<void> {
+async function main([image, , directory, type]: string[]): Promise<void> {
 	const story = new Story();
-	const work = join(directory, "kvm");
-	rmSync(work, { recursive: true, force: true });
-	const [repository, state, vms, storage] = ["repository", "state", "vms", "storage"].map((name) => join(work, name));
-	for (const folder of [repository, state, vms, storage]) mkdirSync(folder, { recursive: true });
+	const made = join(directory, "kvm");
+	rmSync(made, { recursive: true, force: true });
+	mkdirSync(made, { recursive: true, mode: 0o755 });
+	const place = await startHost(type, made);
+	const host = place.driver;
+	const [repository, state, storage] = ["repository", "state", "storage"].map((name) => join(place.work, name));
+	for (const folder of [repository, state, storage]) mkdirSync(folder);
 	const springback = new Springback(repository, state);
-	const host = new QemuHost(`qemu://${vms}`);
 	const guest = async (id: string, script: string): Promise<string> => {
 		const { code, stdout, stderr } = await host.run(id, "/bin/sh", ["-c", script], 60_000);
 		if (code !== 0) throw new Error(`in the guest: ${script}: ${stderr.trim() || stdout.trim()}`);
@@ -62,10 +62,10 @@ async function main([image, , directory]: string[]): Promise<void> {
 		return Number(said);
 	};
 
-	await story.step("a VM on local storage, and its host", async () => {
-		defineVm(join(vms, NAME), image);
+	await story.step(`a ${place.type} VM on local storage, and its host`, async () => {
+		place.define(image);
 		await springback.succeed("init");
-		await springback.succeed("hosts", "add", "here", "qemu", host.uri);
+		await springback.succeed("hosts", "add", "here", place.type, place.uri);
 		await host.power(ID, "on");
 	});
 	await story.step("it takes orders", async () => {
@@ -85,7 +85,7 @@ async function main([image, , directory]: string[]): Promise<void> {
 	}
 	await story.step("the VM and its disk are destroyed", async () => {
 		await host.power(ID, "off");
-		rmSync(join(vms, NAME), { recursive: true });
+		place.destroy();
 	});
 
 	const recover = (point: string) =>
@@ -117,6 +117,8 @@ async function main([image, , directory]: string[]): Promise<void> {
 		await springback.succeed("finish", session);
 		for (const end = Date.now() + 30_000; existsSync(join(state, "mountd-127.0.0.1.sock")); await sleep(100))
 			if (Date.now() > end) throw new Error("the server does not stop");
+		const disks = place.disks();
+		if (!disks.includes(storage) || disks.includes("nbd")) throw new Error(`not on ${storage}: ${disks}`);
 	});
 	const end = await story.step("it takes orders, and none was lost", async () => {
 		const before = Number(await guest(id, "wc -l </root/orders"));
@@ -147,19 +149,6 @@ async function main([image, , directory]: string[]): Promise<void> {
 		["migration: compared, the same", bytes(disk.compared)],
 		["orders at the end", String(end)],
 	]);
-}
-
-/** A VM that boots from a copy-on-write file over the image. */
-function defineVm(folder: string, image: string): void {
-	mkdirSync(folder);
-	execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, join(folder, "disk0.qcow2")]);
-	const config = {
-		...{ version: 1, name: NAME, uuid: ID, memoryMiB: 384, cpus: 1, firmware: "bios" },
-		disks: [{ bus: "virtio", controller: 0, unit: 0, name: "disk0" }],
-		nics: [{ mac: "52:54:00:5c:a1:ab", model: "virtio", network: "user", connected: true }],
-	};
-	const disks = { disk0: { source: "disk0.qcow2", format: "qcow2" } };
-	writeFileSync(join(folder, "vm.json"), JSON.stringify({ version: 1, config, disks }));
 }
 
 await runFlow(import.meta.url, main);

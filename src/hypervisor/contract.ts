@@ -184,6 +184,8 @@ export interface Hypervisor {
 	problems?(config: VmConfig): Promise<string[]>;
 	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
 	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
+	/** A VM that a session made is none of it any more. Also of a VM that runs. */
+	release?(vm: string): Promise<void>;
 	/** Gives a VM that is off one more disk or, with `replace`, other content for the one of that name. */
 	attachDisk?(vm: string, disk: RegisterDisk, replace: boolean): Promise<void>;
 	/** Finds and takes away what crashed runs left; one line for each thing. What living runs use stays. */

@@ -36,9 +36,17 @@ export const finishRecovery = (session: string, request: FinishRequest, world: W
 		if (!moved && !request.hostGone) await takeFromHost(record, world);
 		const known = (await world.serving.sessions()).find((one) => one.session === session);
 		const ended = known && (await endWhenLeft(session, how, world));
+		if (moved && !request.hostGone) await releaseVm(record, world);
 		world.records.remove(session);
 		return { record, session: ended, moved };
 	});
+
+/** What has moved is the host's own VM now, and no session's. */
+const releaseVm = async ({ host: name, id, session }: RecoveryRecord, world: World): Promise<void> => {
+	const host = await world.host(name).open();
+	const vm = (await host.list()).find((one) => one.id === id);
+	if (vm?.session === session) await host.release?.(id);
+};
 
 /** What a person asked for, when it may be done. Nothing has been done yet. */
 const wanted = async (

@@ -107,12 +107,15 @@ export class MapReader {
 		if (!isAbsent(this.root, 0)) await this.#pages.get(this.root, 0);
 	}
 
-	/** Runs of data and zeros that cover the range; absent subtrees are skipped whole. */
+	/**
+	 * Runs that cover the range; absent subtrees are skipped whole. An absent block takes no space here, and is to take none
+	 * where it is copied to: QEMU copies zeros that take space.
+	 */
 	async extents(offset: number, length: number): Promise<Extent[]> {
 		const runs: Extent[] = [];
 		if (length === 0) return runs;
 		const end = offset + length;
-		const add = (from: number, to: number, kind: "data" | "zero") => {
+		const add = (from: number, to: number, kind: "data" | "unallocated") => {
 			const start = Math.max(from, offset);
 			const stop = Math.min(to, end);
 			if (stop <= start) return;
@@ -123,14 +126,14 @@ export class MapReader {
 		const walk = async (identities: Buffer, at: number, level: number, number: number): Promise<void> => {
 			const span = this.blockSize * FAN_OUT ** (level + 1);
 			const base = number * span;
-			if (isAbsent(identities, at)) return add(base, base + span, "zero");
+			if (isAbsent(identities, at)) return add(base, base + span, "unallocated");
 			const page = await this.#pages.get(identities, at);
 			const child = span / FAN_OUT;
 			const first = Math.max(0, Math.floor((offset - base) / child));
 			const stop = Math.min(FAN_OUT, Math.ceil((end - base) / child));
 			for (let n = first; n < stop; n++) {
 				if (level > 0) await walk(page, n * IDENTITY_BYTES, level - 1, number * FAN_OUT + n);
-				else add(base + n * child, base + (n + 1) * child, isAbsent(page, n * IDENTITY_BYTES) ? "zero" : "data");
+				else add(base + n * child, base + (n + 1) * child, isAbsent(page, n * IDENTITY_BYTES) ? "unallocated" : "data");
 			}
 		};
 		await walk(this.root, 0, this.levels - 1, 0);

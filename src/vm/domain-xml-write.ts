@@ -30,7 +30,7 @@ export interface DomainChanges {
 	config: VmConfig;
 	/** for disks of `config`, by name; others are left out */
 	disks: { name: string; source: string; format: "raw" | "qcow2" }[];
-	/** network of each of `config.nics`: a libvirt network, or "bridge:NAME"; null: it has no link */
+	/** network of each of `config.nics`: a libvirt network, "bridge:NAME", or what it was called; null: it has no link */
 	networks: (string | null)[];
 	/** what a card without a network is: "ethernet" needs a daemon of root's */
 	loose: "ethernet" | "user";
@@ -183,6 +183,12 @@ function rewriteCards(devices: Node, { config, networks, loose }: DomainChanges)
 		const network = networks[n] ?? null;
 		if (card?.mac != null) setChild(element, node("mac", { address: card.mac }));
 		else for (const one of children(element).filter((two) => tagOf(two) === "mac")) remove(element, one);
+		// The one it was on: a bridge or a device, not only a network of libvirt's, and how it was on it.
+		const source = child(element, "source");
+		if (network !== null && ["network", "bridge", "dev"].some((key) => attr(source, key) === network)) {
+			setChild(element, node("link", { state: card?.connected !== false ? "up" : "down" }));
+			continue;
+		}
 		for (const one of [...children(element)]) if (OF_A_NETWORK.has(tagOf(one))) remove(element, one);
 		const bridge = network?.startsWith("bridge:") ? network.slice("bridge:".length) : undefined;
 		// One that is on nothing but this machine stays so, without its link.

@@ -14,7 +14,7 @@ export {
 	type VmDisk,
 	vmConfigFrom,
 } from "./model.js";
-export { RUN_ELEMENT, RUN_URI } from "./own-metadata.js";
+export { RUN_ELEMENT, RUN_URI, releasedElement, SESSION_URI } from "./own-metadata.js";
 export { type BootFacts, bootFacts, type DiskReader, readBootFacts } from "./partition-table.js";
 export { ConfigError } from "./text.js";
 export {

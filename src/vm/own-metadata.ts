@@ -1,5 +1,5 @@
 /** What we keep in the metadata of a libvirt domain: which session made it, and what a run does to it. */
-import { all, type Element, first } from "./xml.js";
+import { all, type Element, escapeXml, first } from "./xml.js";
 
 export const SESSION_URI = "urn:springback:session";
 export const RUN_URI = "urn:springback:run";
@@ -26,6 +26,10 @@ export function ownMetadata(domain: Element): OwnMetadata {
 		run: run === undefined ? undefined : attributesOf(run),
 	};
 }
+
+/** Says what its disks were called, and of no session. */
+export const releasedElement = (names: Map<string, string>): string =>
+	`<${SESSION_ELEMENT} disks="${escapeXml(diskNames(names))}"/>`;
 
 /** "vda=disk0" for each disk */
 export const diskNames = (names: Map<string, string>): string =>

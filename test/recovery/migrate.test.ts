@@ -86,6 +86,7 @@ t.test("moved while it writes and the mount process dies; proven; freed; on with
 	]);
 	t.strictSame([session, outcome, moved], ["s", "removed", true]);
 	t.strictSame(await lab.sessions(), [], "nothing in the trash either");
+	t.equal((await lab.host.list()).find(({ id }) => id === UUID)?.session, null, "the VM is no session's");
 	t.strictSame(readdirSync(lab.path("state/sessions")), []);
 	for (let waited = 0; existsSync(lab.path("state/mountd-127.0.0.1.sock")); waited++) {
 		if (waited > 100) t.fail("the server does not end");

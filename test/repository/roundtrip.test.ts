@@ -164,7 +164,7 @@ t.test("a 64 TiB disk with little data takes no time", async (t) => {
 				runs.push({ offset: start, length: bytes.length, kind: "data" });
 				at = start + bytes.length;
 			}
-			runs.push({ offset: at, length: offset + length - at, kind: "zero" });
+			runs.push({ offset: at, length: offset + length - at, kind: "unallocated" });
 			return runs;
 		},
 		async close() {},

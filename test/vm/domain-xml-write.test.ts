@@ -61,6 +61,19 @@ const changes = (more: Partial<DomainChanges> = {}): DomainChanges => ({
 	...more,
 });
 
+t.test("cards stay on their networks as they were on them", async (t) => {
+	const text = domainFor(Buffer.from(ORIGINAL), changes({ networks: ["default", "br0", null] }));
+	t.match(text, /<interface type="network">.*<source network="default" portgroup="p"\/>.*<link state="up"\/>/);
+	t.match(
+		text,
+		/<interface type="bridge">.*<source bridge="br0"\/><virtualport type="openvswitch"\/><link state="up"\/>/,
+	);
+	const moved = domainFor(Buffer.from(ORIGINAL), changes({ networks: ["bridge:br0", "lab", null] }));
+	t.match(moved, /<interface type="bridge"><mac address="52:54:00:aa:bb:cc"\/>.*<source bridge="br0"\/>/);
+	t.match(moved, /<interface type="network"><mac address="52:54:00:aa:bb:cd"\/><source network="lab"\/>/);
+	t.notMatch(moved, /openvswitch|portgroup/);
+});
+
 t.test("an original with new disks, networks and identity", async (t) => {
 	const text = domainFor(Buffer.from(ORIGINAL), changes());
 	const after = parseDomain(Buffer.from(text));

@@ -30,6 +30,7 @@ import { power } from "./power.js";
 import { problems } from "./problems.js";
 import { readConfig } from "./read-config.js";
 import { register, unregister } from "./register.js";
+import { release } from "./release.js";
 import { removeSnapshot } from "./remove-snapshot.js";
 import { rename } from "./rename.js";
 import { type OpenSnapshot, snapshot } from "./snapshot.js";
@@ -127,6 +128,10 @@ export class LibvirtHost implements Hypervisor {
 
 	async rename(vm: string, to: { name: string; id: string }): Promise<void> {
 		await rename(await findDomain(this.#host, vm), to);
+	}
+
+	async release(vm: string): Promise<void> {
+		await release(await findDomain(this.#host, vm));
 	}
 
 	async attachDisk(vm: string, disk: RegisterDisk, replace: boolean): Promise<void> {

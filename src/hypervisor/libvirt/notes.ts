@@ -24,13 +24,14 @@ const KEYS = ["folder", "checkpoint", "frozen", "started", "move", "to"] as cons
 
 export const writeNote = async (domain: Domain, note: RunNote): Promise<void> => {
 	const attributes = KEYS.flatMap((key) => (note[key] === undefined ? [] : [` ${key}="${escapeXml(note[key])}"`]));
-	await setMetadata(domain, ["--key", "springback", "--set", `<${RUN_ELEMENT}${attributes.join("")}/>`]);
+	await setMetadata(domain, RUN_URI, ["--key", "springback", "--set", `<${RUN_ELEMENT}${attributes.join("")}/>`]);
 };
 
-export const removeNote = (domain: Domain): Promise<void> => setMetadata(domain, ["--remove"]);
+export const removeNote = (domain: Domain): Promise<void> => setMetadata(domain, RUN_URI, ["--remove"]);
 
-const setMetadata = async ({ host, id }: Domain, what: string[]): Promise<void> => {
-	const call = (...where: string[]) => host.virsh.call(["metadata", id, "--uri", RUN_URI, ...where, ...what]);
+/** One element of our own, in what is now and what the next start reads. */
+export const setMetadata = async ({ host, id }: Domain, uri: string, what: string[]): Promise<void> => {
+	const call = (...where: string[]) => host.virsh.call(["metadata", id, "--uri", uri, ...where, ...what]);
 	const refused = async (error: Error) => {
 		if (!/metadata not found|not present/i.test(error.message)) throw error;
 	};

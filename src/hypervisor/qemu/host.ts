@@ -28,6 +28,7 @@ import { openDisk } from "./open-disk.js";
 import { power } from "./power.js";
 import { problems } from "./problems.js";
 import { register, unregister } from "./register.js";
+import { release } from "./release.js";
 import { removeSnapshot } from "./remove-snapshot.js";
 import { rename } from "./rename.js";
 import { screenshot } from "./screenshot.js";
@@ -125,6 +126,10 @@ export class QemuHost implements Hypervisor {
 			to,
 			others.map(({ id }) => id),
 		);
+	}
+
+	async release(vm: string): Promise<void> {
+		release(this.#folder, findVm(this.#folder, vm));
 	}
 
 	async attachDisk(vm: string, disk: RegisterDisk, replace: boolean): Promise<void> {
