@@ -116,6 +116,7 @@ t.test("killed right behind the change-over: not proven, so it goes to the trash
 	t.equal((await lab.cli(args, { SPRINGBACK_FAULTS: JSON.stringify(rules) })).code, null);
 	t.equal((await lab.host.list()).find(({ name }) => name === "two")?.state, "paused");
 	const run = await lab.cli(args);
+	if (run.stdout === "") throw new Error(`migrate again: exit ${run.code}: ${run.stderr}`);
 	const report = JSON.parse(run.stdout) as Migrated;
 	await lab.works("two", 1);
 	const [first] = report.disks;
