@@ -130,7 +130,8 @@ const carryOut = async (
 ) => {
 	const { records, serving, signal } = world;
 	const next = async (phase: RecoveryRecord["phase"]): Promise<void> => {
-		// A signal that came during the last step is seen before the next one.
+		// A signal that came during the last step is seen before the next one: between two of these the loop polls.
+		await setImmediate();
 		await setImmediate();
 		if (record.ready === null) checkInterrupted(signal, "the recovery");
 		record.phase = record.ready === null ? phase : "ready";
