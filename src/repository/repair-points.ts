@@ -125,7 +125,7 @@ const textOf = (bytes: Buffer): string => {
 	try {
 		return plain.toString("utf8", 0, lz4Decompress(payload, plain));
 	} catch {
-		// It cannot be decompressed; its first words are there as they are.
-		return payload.toString();
+		// As far as it could be decompressed; and the words behind that, which are there as they are.
+		return `${plain.toString()}\n${payload.toString()}`;
 	}
 };

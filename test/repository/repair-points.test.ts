@@ -1,5 +1,5 @@
 /** Repair of damaged restore points: moved aside and named, never deleted, and never while somebody needs them. */
-import { readdirSync, readFileSync, renameSync, truncateSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { faults } from "../../native/index.js";
@@ -20,7 +20,8 @@ for (const kind of ["plain", "encrypted"] as const)
 			ids.push((await repository.backup(request("web-1 ü", new MemoryImage(content(n)), n))).point.id);
 		const alone = (await repository.backup(request("db1", new MemoryImage(content(4)), 3))).point.id;
 		flip(repository.path, `points/${ids[1]}`, -1);
-		truncateSync(join(repository.path, "points", alone), 160);
+		const cut = join(repository.path, "points", alone);
+		truncateSync(cut, statSync(cut).size - 1);
 		const damaged = readFileSync(join(repository.path, "points", ids[1]));
 		const path = repository.path;
 		const later = await open(t, path, kind === "plain" ? {} : PASSPHRASE);
