@@ -1,10 +1,9 @@
 /** Backups at once into one repository: what is shared while they run, and what prune gives back afterwards. */
 import { spawn } from "node:child_process";
-import { statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { openRepository, type Repository } from "../../src/repository/index.js";
+import { openRepository } from "../../src/repository/index.js";
 import {
 	childEnvironment,
 	Dice,
@@ -14,6 +13,7 @@ import {
 	MemoryImage,
 	MIB,
 	PASSPHRASE,
+	packBytes,
 	readAll,
 	request,
 	START,
@@ -22,8 +22,6 @@ import { SlowImage } from "./slow-image.js";
 
 const now = () => new Date(START + 86_400_000);
 const WORKER = fileURLToPath(new URL("./at-once-worker.js", import.meta.url));
-const packBytes = ({ path }: Repository): number =>
-	filesOf(join(path, "packs")).reduce((sum, name) => sum + statSync(join(path, "packs", name)).size, 0);
 
 for (const kind of ["plain", "encrypted"] as const)
 	t.test(`${kind}: after a checkpoint a backup uses what another one has stored meanwhile`, async (t) => {

@@ -1,6 +1,6 @@
 /** Deterministic images, randomness and repositories for the tests of this room. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -165,6 +165,10 @@ export const filesOf = (path: string, below = ""): string[] =>
 	readdirSync(join(path, below), { withFileTypes: true }).flatMap((entry) =>
 		entry.isDirectory() ? filesOf(path, join(below, entry.name)) : [join(below, entry.name)],
 	);
+
+/** What the packs of a repository take, bytes. */
+export const packBytes = ({ path }: Repository): number =>
+	filesOf(join(path, "packs")).reduce((sum, name) => sum + statSync(join(path, "packs", name)).size, 0);
 
 /** Keys that cost nothing to try. */
 export const CHEAP = { scrypt: { N: 16, r: 1, p: 1 } };

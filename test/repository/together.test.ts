@@ -2,7 +2,7 @@
  * Backups of several VMs at once in one process: what is common is stored once, one that fails takes no other with it, and no
  * crash, failing call or full disk at any operation leaves a point that counts on what is not there.
  */
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { faults } from "../../native/index.js";
@@ -12,11 +12,11 @@ import {
 	BLOCK,
 	Dice,
 	encrypted,
-	filesOf,
 	fresh,
 	MemoryImage,
 	MIB,
 	memoryFolder,
+	packBytes,
 	randomFrom,
 	readAll,
 	request,
@@ -25,8 +25,6 @@ import {
 import { SlowImage } from "./slow-image.js";
 
 const now = () => new Date(START + 86_400_000);
-const packBytes = ({ path }: Repository): number =>
-	filesOf(join(path, "packs")).reduce((sum, name) => sum + statSync(join(path, "packs", name)).size, 0);
 
 /** A disk that cannot be read beyond some offset. */
 class Broken extends MemoryImage {
