@@ -71,6 +71,8 @@ export class Log {
 	/** the batch that is being written */
 	inFlight: BatchBuilder | undefined;
 	#queue: Waiting[] = [];
+	/** of the batch before: written, and told as soon as the next is on its way, which needs the disk more than they do */
+	#written: Waiting[] = [];
 	/** run one by one between batches */
 	#exclusive: (() => void)[] = [];
 	#busy = false;
@@ -166,16 +168,29 @@ export class Log {
 	async #pump(): Promise<void> {
 		while (this.#queue.length > 0) {
 			const crowded = this.events.onCrowded();
-			if (crowded) await crowded.catch(() => undefined);
+			if (crowded) {
+				this.#tell();
+				await crowded.catch(() => undefined);
+			}
 			const stable = this.#queue.some((waiting) => waiting.stable);
-			while (stable && this.#company.comes(this.#queue.length)) await new Promise((go) => setImmediate(go));
+			while (stable && this.#company.comes(this.#queue.length)) {
+				this.#tell();
+				await new Promise((go) => setImmediate(go));
+			}
 			const batch = this.#gather();
 			// The others wait for an allowance; `resume` begins anew.
 			if (batch.length === 0) break;
 			await this.#write(batch);
 			this.#company.answered(batch.length, this.#queue.length);
 		}
+		this.#tell();
 		this.#pumping = false;
+	}
+
+	/** Tells those of the batch before. Called before anything is waited for. */
+	#tell(): void {
+		if (this.#written.length === 0) return;
+		for (const { resolve, result } of this.#written.splice(0)) resolve(result);
 	}
 
 	/** What fits a batch, in the order of the queue; when the allowance is used up, only what makes room. */
@@ -263,7 +278,10 @@ export class Log {
 			}
 			const sync = accepted.some((waiting) => waiting.stable);
 			if (builder.operations > 0) await this.#append(builder, sync);
-			else if (sync) await this.sync();
+			else if (sync) {
+				this.#tell();
+				await this.sync();
+			}
 			// A sync of the checkpoint or of a fill has failed meanwhile: whether ours covers that is not known.
 			if (sync && this.failure) throw this.failure;
 		} catch (error) {
@@ -273,7 +291,8 @@ export class Log {
 			for (const waiting of batch) waiting.reject(this.failure ?? noSpace(error));
 			return;
 		}
-		for (const waiting of accepted) waiting.resolve(waiting.result);
+		this.#tell();
+		this.#written = accepted;
 		this.events.onBatch();
 	}
 
@@ -282,7 +301,9 @@ export class Log {
 		this.inFlight = builder;
 		const started = performance.now();
 		try {
-			await this.lane.write(this.fd, parts, builder.position, sync);
+			const writing = this.lane.write(this.fd, parts, builder.position, sync);
+			this.#tell();
+			await writing;
 		} finally {
 			this.inFlight = undefined;
 		}
@@ -313,10 +334,12 @@ export class Log {
 		while (this.head + size > this.segments.bytes || this.#mayHop()) {
 			const next = this.#next();
 			if (next === undefined) {
+				this.#tell();
 				await this.events.onPlanUsed();
 				if (this.failure) return undefined;
 				continue;
 			}
+			this.#tell();
 			try {
 				await this.segments.blocks.prepare(next);
 			} catch (error) {
