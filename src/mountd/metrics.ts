@@ -3,7 +3,7 @@
  * (https://prometheus.io/docs/instrumenting/exposition_formats/). Base units: seconds and bytes.
  */
 import { countBelow, type LatencySnapshot, secondsAt } from "../nfs/stats-histogram.js";
-import type { ProcedureCounts, SessionStats, StatsResult } from "./stats-result.js";
+import type { NbdCounts, ProcedureCounts, SessionStats, StatsResult } from "./stats-result.js";
 
 export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -20,6 +20,7 @@ export function prometheusText(stats: StatsResult): string {
 	connections(text, stats);
 	cache(text, stats);
 	overlays(text, stats);
+	nbdExports(text, stats);
 	process(text, stats);
 	return text.toString();
 }
@@ -136,6 +137,36 @@ function overlays(text: MetricsText, { sessions, broken }: StatsResult): void {
 		"springback_overlay_sync_seconds",
 		"Syncs of the overlay's log, with the write that they belong to.",
 		sessions.map(({ session, syncs }) => [{ session }, syncs]),
+	);
+}
+
+function nbdExports(text: MetricsText, { sessions }: StatsResult): void {
+	const each = (value: (counts: NbdCounts) => number) =>
+		sessions.map(({ session, nbd }): Sample => [{ session }, value(nbd)]);
+	text.counter(
+		"springback_nbd_reads_total",
+		"Reads of the session's disks over NBD.",
+		each(({ reads }) => reads),
+	);
+	text.counter(
+		"springback_nbd_read_bytes_total",
+		"Bytes asked for by them.",
+		each(({ bytesRead }) => bytesRead),
+	);
+	text.counter(
+		"springback_nbd_writes_total",
+		"Writes of the session's disks over NBD.",
+		each(({ writes }) => writes),
+	);
+	text.counter(
+		"springback_nbd_written_bytes_total",
+		"Bytes that they wrote.",
+		each(({ bytesWritten }) => bytesWritten),
+	);
+	text.counter(
+		"springback_nbd_failures_total",
+		"Reads and writes over NBD that failed.",
+		each(({ failures }) => failures),
 	);
 }
 

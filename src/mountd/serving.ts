@@ -11,6 +11,7 @@ import { LatencyHistogram } from "../nfs/stats-histogram.js";
 import { type BaseDisk, OverlayMemory, openSession, type SessionTree, type SessionUsage } from "../overlay/index.js";
 import { type CacheStats, createBlockCache, openRepository, type Point, type Repository } from "../repository/index.js";
 import type { KeyHolder } from "./keys.js";
+import { Meter } from "./nbd/meter.js";
 import { ControlError } from "./protocol.js";
 import { timeOf } from "./session-info.js";
 import type { SessionRecord } from "./session-record.js";
@@ -51,6 +52,8 @@ export interface ServingSession extends StoredSession {
 	since: string;
 	/** how long syncs of its log took */
 	syncs: LatencyHistogram;
+	/** requests for its disks over NBD */
+	nbd: Meter;
 }
 
 export interface OpenSession extends ServingSession {
@@ -163,8 +166,9 @@ export class Serving {
 		};
 		this.options.datastore.add(served);
 		const syncs = new LatencyHistogram();
+		const nbd = new Meter(this.options.now);
 		tree.observeSyncs?.((milliseconds) => syncs.record(milliseconds));
-		const opened = { ...stored, served, tree, images, since: this.options.now().toISOString(), syncs };
+		const opened = { ...stored, served, tree, images, since: this.options.now().toISOString(), syncs, nbd };
 		this.open.set(record.name, opened);
 		this.broken.delete(record.name);
 		this.options.log(`session ${record.name}: serving ${record.vm}@${record.point.slice(0, 8)}`);

@@ -17,6 +17,20 @@ export interface ProcedureCounts {
 /** by name, as "NFS READ" or "MOUNT MNT" */
 export type Procedures = Record<string, ProcedureCounts>;
 
+/** Requests for the disks as they are now; frozen views and the restore point itself are not counted. */
+export interface NbdCounts {
+	reads: number;
+	bytesRead: number;
+	writes: number;
+	bytesWritten: number;
+	/** reads and writes that failed */
+	failures: number;
+	/** UTC; null: none yet */
+	firstRead: string | null;
+	/** the first that touched more than the first sector of a disk */
+	firstReadBeyondSector: string | null;
+}
+
 export interface SessionStats {
 	session: string;
 	uuid: string;
@@ -38,6 +52,7 @@ export interface SessionStats {
 	unprotectedSince: string | null;
 	/** syncs of the overlay's log, with the write that they belong to; in milliseconds */
 	syncs: LatencySnapshot;
+	nbd: NbdCounts;
 }
 
 export interface StatsResult {

@@ -66,7 +66,7 @@ export class StatsCollector {
 		};
 	}
 
-	private session({ record, served, tree, since, syncs }: ServingSession): SessionStats {
+	private session({ record, served, tree, since, syncs, nbd }: ServingSession): SessionStats {
 		const usage = tree.usage();
 		const lastWrite = usage.lastWrite === 0n ? null : timeOf(usage.lastWrite);
 		return {
@@ -84,6 +84,7 @@ export class StatsCollector {
 			// What was not noted yet is not protected; what was noted may be.
 			unprotectedSince: record.unprotectedSince ?? (record.lastWrite === lastWrite ? null : lastWrite),
 			syncs: syncs.snapshot(),
+			nbd: nbd.counts(),
 		};
 	}
 }

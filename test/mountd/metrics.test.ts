@@ -1,12 +1,19 @@
 /** Prometheus text: strictly parsed, values where they belong, labels escaped; and the server that gives it out. */
+
 import { connect, createServer } from "node:net";
 import t from "tap";
 import { METRICS_CONTENT_TYPE, prometheusText } from "../../src/mountd/metrics.js";
 import { startMetricsServer } from "../../src/mountd/metrics-server.js";
+import { Meter } from "../../src/mountd/nbd/meter.js";
 import { parsePrometheus, sampleValue } from "./prometheus.js";
 import { counts, latencies, session, statistics } from "./statistics.js";
 
 t.test("numbers are where they belong, in seconds and bytes", (t) => {
+	const meter = new Meter(() => new Date("2026-01-02T03:04:06Z"));
+	meter.read(0, 512);
+	t.match(meter.counts(), { firstRead: "2026-01-02T03:04:06.000Z", firstReadBeyondSector: null });
+	meter.read(512, 4096);
+	t.match(meter.counts(), { reads: 2, firstReadBeyondSector: "2026-01-02T03:04:06.000Z" });
 	const stats = statistics({
 		sessions: [
 			session({
@@ -14,6 +21,7 @@ t.test("numbers are where they belong, in seconds and bytes", (t) => {
 				lastWrite: "2026-01-02T03:04:30.500Z",
 				unprotectedSince: "2026-01-02T03:04:10.000Z",
 				syncs: latencies(2, 4),
+				nbd: meter.counts(),
 			}),
 			session({ session: "db", failed: true }),
 		],
@@ -36,6 +44,8 @@ t.test("numbers are where they belong, in seconds and bytes", (t) => {
 	t.equal(value("springback_rpc_requests_total", { program: "MOUNT", procedure: "MNT" }), 2);
 	t.equal(value("springback_cache_hits_total"), 90);
 	t.equal(value("springback_cache_pinned_bytes"), 65536);
+	t.equal(value("springback_nbd_read_bytes_total", { session: "web" }), 4608);
+	t.equal(value("springback_nbd_reads_total", { session: "db" }), 0);
 	t.equal(value("springback_session_up", { session: "web" }), 1);
 	t.equal(value("springback_session_up", { session: "db" }), 0);
 	t.equal(value("springback_session_up", { session: "lost" }), 0);

@@ -3,12 +3,14 @@
  * in flight, so what is found in its region must be the state after exactly its first k operations: all that were
  * answered after a kill, all that a later flush or FUA covers after a power loss.
  */
+
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { faults } from "../../native/index.js";
 import type { ServedSession } from "../../src/datastore/datastore.js";
+import { Meter } from "../../src/mountd/nbd/meter.js";
 import { ServedDisk } from "../../src/mountd/nbd/served-image.js";
 import { SessionDisk } from "../../src/mountd/nbd/session-disk.js";
 import { NbdServer } from "../../src/nbd/index.js";
@@ -33,10 +35,8 @@ t.test("what NBD clients were promised outlives every crash", async (t) => {
 	const tree = await create(l);
 	const id = diskOf(tree);
 	const session = { tree, sync: false } as ServedSession;
-	const image = new ServedDisk(new SessionDisk(session, id, DISK), {
-		isServed: () => true,
-		log: (line) => t.fail(line),
-	});
+	const owner = { isServed: () => true, log: (line: string) => t.fail(line) };
+	const image = new ServedDisk(new SessionDisk(session, id, DISK), owner, new Meter(() => new Date()));
 	const server = new NbdServer({
 		exports: {
 			knows: () => true,

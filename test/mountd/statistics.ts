@@ -1,4 +1,5 @@
 /** Statistics of an imagined mount process. */
+import { Meter } from "../../src/mountd/nbd/meter.js";
 import type { ProcedureCounts, SessionStats, StatsResult } from "../../src/mountd/stats-result.js";
 import { LatencyHistogram, NO_LATENCIES } from "../../src/nfs/stats-histogram.js";
 
@@ -31,6 +32,7 @@ export const session = (change: Partial<SessionStats> = {}): SessionStats => ({
 	lastWrite: null,
 	unprotectedSince: null,
 	syncs: NO_LATENCIES,
+	nbd: new Meter(() => new Date(0)).counts(),
 	...change,
 });
 

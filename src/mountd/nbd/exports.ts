@@ -143,7 +143,7 @@ function live(disk: Disk): NbdExport | undefined {
 	const id = fileOf(disk);
 	if (id === undefined) return undefined;
 	const size = served.tree.inode(id)!.size;
-	const image = new ServedDisk(new SessionDisk(served, id, size), disk.owner);
+	const image = new ServedDisk(new SessionDisk(served, id, size), disk.owner, disk.open.nbd);
 	const contexts = changeContexts((epoch, offset, length) =>
 		image.guard("block status", offset, length, () => served.tree.changes(id, epoch, offset, length)),
 	);

@@ -4,6 +4,7 @@
  */
 import { type Extent, type Image, ImageError, type Loan, type WritableImage } from "../../image/image.js";
 import { OverlayError } from "../../overlay/index.js";
+import type { Meter } from "./meter.js";
 
 export interface Owner {
 	isServed(): boolean;
@@ -50,7 +51,7 @@ export class ServedImage<I extends Image> implements Image {
 		}
 	}
 
-	private failed(error: unknown, what: string, offset: number, length: number): unknown {
+	protected failed(error: unknown, what: string, offset: number, length: number): unknown {
 		const failure = this.owner.isServed()
 			? asImageError(error, offset, length)
 			: new ImageError("ECLOSED", "the session is no longer served", offset, length, { cause: error });
@@ -61,20 +62,48 @@ export class ServedImage<I extends Image> implements Image {
 }
 
 export class ServedDisk extends ServedImage<WritableImage> implements WritableImage {
+	constructor(
+		image: WritableImage,
+		owner: Owner,
+		private readonly meter: Meter,
+	) {
+		super(image, owner);
+	}
+
+	override read(offset: number, target: Buffer): void | Promise<void> {
+		this.meter.read(offset, target.length);
+		return super.read(offset, target);
+	}
+
+	override borrow(offset: number, length: number): Loan[] | undefined {
+		const loans = super.borrow(offset, length);
+		// Else it is read.
+		if (loans !== undefined) this.meter.read(offset, length);
+		return loans;
+	}
+
 	write(offset: number, data: Buffer): Promise<void> {
+		this.meter.wrote(data.length);
 		return this.guard("write", offset, data.length, () => this.image.write(offset, data));
 	}
 
 	writeStable(offset: number, data: Buffer): Promise<void> {
+		this.meter.wrote(data.length);
 		return this.guard("write", offset, data.length, () => this.image.writeStable!(offset, data));
 	}
 
 	zero(offset: number, length: number): Promise<void> {
+		this.meter.wrote(length);
 		return this.guard("write zeroes", offset, length, () => this.image.zero!(offset, length));
 	}
 
 	flush(): Promise<void> {
 		return this.guard("flush", 0, 0, () => this.image.flush());
+	}
+
+	protected override failed(error: unknown, what: string, offset: number, length: number): unknown {
+		this.meter.failed();
+		return super.failed(error, what, offset, length);
 	}
 }
 
