@@ -172,6 +172,10 @@ export interface Hypervisor {
 	addresses(vm: string): Promise<string[]>;
 	/** The screen as PNG. */
 	screenshot(vm: string): Promise<Buffer>;
+	/** What the serial console has said since the VM was powered on, its last MiB; "" without a console. */
+	console?(vm: string): Promise<string>;
+	/** Versions of what runs the VMs: "qemu" → "7.2.22". */
+	versions?(): Promise<Record<string, string>>;
 	/** Runs a program in the guest to its end; a failing one is a result, not an error. */
 	run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult>;
 	/** Moves all disks while the guest runs; resolves when the VM uses nothing of the old place any more. */

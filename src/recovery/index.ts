@@ -1,4 +1,6 @@
 /** What the rooms above use of recovery/. */
+
+export { configOf } from "./config-of.js";
 export { RecoveryError } from "./errors.js";
 export type { Finding } from "./findings.js";
 export { type Finished, finishRecovery } from "./finish.js";
@@ -8,7 +10,7 @@ export type { Plan, PlanRequest } from "./plan.js";
 export { Records, type RecoveryRecord } from "./records.js";
 export { type Recovered, recover } from "./recover.js";
 export { restoreDisk, restoreVm } from "./restore.js";
-export { connecting } from "./steps.js";
+export { connecting, filesOf } from "./steps.js";
 export type {
 	EndedSession,
 	NamedHost,

@@ -3,7 +3,8 @@ import { statfsSync } from "node:fs";
 import { totalmem } from "node:os";
 import type { HostVm, Hypervisor } from "../hypervisor/index.js";
 import type { Point } from "../repository/index.js";
-import { DEFAULT_CPUS, DEFAULT_MEMORY_MIB, type VmConfig, vmConfigFrom } from "../vm/index.js";
+import type { VmConfig } from "../vm/index.js";
+import { configOf } from "./config-of.js";
 import { type Finding, Findings } from "./findings.js";
 import { decideIdentity, type Wishes } from "./identity.js";
 import { lookForOriginal } from "./original.js";
@@ -60,8 +61,7 @@ export const makePlan = async (
 	const findings = new Findings();
 	const host = await target.open();
 	const vms = await host.list();
-	const stored = vmConfigFrom(point.config) ?? unknownConfig(point);
-	const withDisks = placeDisks(stored, point, findings);
+	const { stored, withDisks } = configOf(point, findings);
 	const home = homeOf(point, hosts);
 	const where = await lookForOriginal(stored, home, hosts, request.originalGone);
 	const name = request.name ?? stored.name ?? point.vm;
@@ -88,29 +88,6 @@ const homeOf = ({ facts }: Point, hosts: NamedHost[]): string | undefined => {
 	const { host, type, uri } = (facts.hypervisor ?? {}) as Partial<Record<"host" | "type" | "uri", unknown>>;
 	const here = hosts.find((one) => one.type === type && one.uri === uri);
 	return here?.name ?? (typeof host === "string" ? `${host} (${String(uri)})` : undefined);
-};
-
-const unknownConfig = (point: Point): VmConfig => ({
-	...{ version: 1, name: point.vm, uuid: null, memoryMiB: DEFAULT_MEMORY_MIB, cpus: DEFAULT_CPUS },
-	...{ coresPerSocket: null, firmware: "bios", secureBoot: false, tpm: false, guestOs: null },
-	...{ controllers: [], disks: [], nics: [], nvram: null, source: "guess" },
-	notes: ["the restore point has no configuration: memory, processors and controllers are defaults"],
-});
-
-/** The disks of the configuration that the point has, and those that only the point has. */
-const placeDisks = (config: VmConfig, point: Point, findings: Findings): VmConfig => {
-	for (const { name, path, bus, unit } of config.disks)
-		if (!point.disks.some((disk) => disk.name === name))
-			findings.warning("disks", `${path ?? name ?? `${bus} ${unit}`} is not in the restore point: left out`);
-	const kept = config.disks.filter(({ name }) => point.disks.some((disk) => disk.name === name));
-	const more = point.disks.filter(({ name }) => !kept.some((disk) => disk.name === name));
-	let unit = Math.max(-1, ...kept.filter(({ bus }) => bus === "virtio").map((disk) => disk.unit));
-	const added = more.map(({ name }) => {
-		findings.changed("disks", `${name} is not in the configuration: a virtio disk`);
-		unit += 1;
-		return { bus: "virtio" as const, controller: 0, unit, path: null, name, unprotected: null };
-	});
-	return { ...config, disks: [...kept, ...added] };
 };
 
 const checkRename = async (replaced: Replaced | null, hosts: NamedHost[], findings: Findings): Promise<void> => {

@@ -15,6 +15,8 @@ export interface PointDisk {
 	name: string;
 	/** exact bytes of the source disk */
 	size: number;
+	/** names all of its content: two disks with the same one hold the same; null: nothing but zeros */
+	identity: string | null;
 }
 
 /** A restore point: always a full. */

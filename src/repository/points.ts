@@ -45,7 +45,7 @@ export const toPoint = (stored: StoredPoint): Point => ({
 	id: stored.id,
 	vm: stored.vm,
 	time: secondsText(stored.taken),
-	disks: stored.disks.map(({ name, size }) => ({ name, size })),
+	disks: stored.disks.map(({ name, size, root }) => ({ name, size, identity: root })),
 	consistency: stored.consistency,
 	size_new: stored.size_new,
 	parent: stored.parent,

@@ -16,6 +16,13 @@ const OLDEST = 7;
 /** What the longest socket's name adds to a VM's folder; a VM's own name counts, too. */
 const SOCKET_ROOM = 107 - "/.springback/qmp.sock".length;
 
+/** Undefined when it does not run, or tells nothing. */
+export const qemuVersion = async (): Promise<string | undefined> => {
+	const qemu = findQemu();
+	const { stdout } = qemu === undefined ? { stdout: "" } : await run(qemu, ["--version"]).catch(() => ({ stdout: "" }));
+	return /version (\S+)/.exec(stdout)?.[1];
+};
+
 export const checkHost = async (host: string): Promise<HostCheck[]> => {
 	const checks: HostCheck[] = [folderCheck(host), await qemuCheck(), kvmCheck(), uefiCheck(), tpmCheck()];
 	return checks[0].ok ? [...checks, await vmsCheck(host)] : checks;

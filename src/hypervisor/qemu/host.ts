@@ -17,8 +17,9 @@ import type {
 } from "../contract.js";
 import { HypervisorError } from "../errors.js";
 import { attachDisk } from "./attach-disk.js";
-import { checkHost } from "./check.js";
+import { checkHost, qemuVersion } from "./check.js";
 import { cleanUp } from "./clean-up.js";
+import { consoleText } from "./console.js";
 import { addresses, heartbeat, runInGuest } from "./guest.js";
 import { withKeptFiles } from "./kept-files.js";
 import { folderOf } from "./layout.js";
@@ -100,6 +101,15 @@ export class QemuHost implements Hypervisor {
 
 	async screenshot(vm: string): Promise<Buffer> {
 		return screenshot(findVm(this.#folder, vm));
+	}
+
+	async console(vm: string): Promise<string> {
+		return consoleText(findVm(this.#folder, vm));
+	}
+
+	async versions(): Promise<Record<string, string>> {
+		const qemu = await qemuVersion();
+		return qemu === undefined ? {} : { qemu };
 	}
 
 	async run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult> {
