@@ -174,6 +174,8 @@ export interface Hypervisor {
 	screenshot(vm: string): Promise<Buffer>;
 	/** What the serial console has said since the VM was powered on, its last MiB; "" without a console. */
 	console?(vm: string): Promise<string>;
+	/** The VM Generation ID that its guest sees; null: none. */
+	generation?(vm: string): Promise<string | null>;
 	/** Versions of what runs the VMs: "qemu" → "7.2.22". */
 	versions?(): Promise<Record<string, string>>;
 	/** Runs a program in the guest to its end; a failing one is a result, not an error. */

@@ -107,6 +107,10 @@ export class QemuHost implements Hypervisor {
 		return consoleText(findVm(this.#folder, vm));
 	}
 
+	async generation(vm: string): Promise<string | null> {
+		return findVm(this.#folder, vm).definition.generation ?? null;
+	}
+
 	async versions(): Promise<Record<string, string>> {
 		const qemu = await qemuVersion();
 		return qemu === undefined ? {} : { qemu };
