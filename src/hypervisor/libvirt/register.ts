@@ -43,7 +43,8 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 			session,
 			config,
 			disks: request.disks,
-			networks: config.nics.map(({ network }) => (network === null ? null : (request.networks[network] ?? null))),
+			// "" stands for cards whose network the source does not tell.
+			networks: config.nics.map(({ network }) => request.networks[network ?? ""] ?? null),
 			loose: host.uri.session ? "user" : "ethernet",
 			type: original === undefined ? await acceleration(host) : "qemu",
 			reconnectDelay: await reconnectDelay(host, request.disks),

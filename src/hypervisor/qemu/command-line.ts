@@ -18,7 +18,7 @@ const quoted = (path: string): string => path.replaceAll(",", ",,");
 /** Throws UNSUPPORTED or INVALID. */
 export const vmArguments = (places: VmPlaces, definition: Definition, acceleration: "kvm" | "tcg"): string[] => {
 	const { config, kernel, generation } = definition;
-	const { netdevs, devices } = networkCards(config.nics);
+	const { netdevs, devices } = networkCards(config.uuid!, config.nics);
 	const sockets = socketPaths(places);
 	return [
 		...["-nodefaults", "-no-user-config", "-display", "none"],

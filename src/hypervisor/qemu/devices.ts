@@ -3,6 +3,7 @@ import type { Bus, Nic, VmConfig, VmDisk } from "../../vm/index.js";
 import { HypervisorError } from "../errors.js";
 import { deviceId } from "./block-nodes.js";
 import { type DefinedDisk, isUri } from "./definition.js";
+import { labNetdev } from "./lab-network.js";
 
 const SCSI: Readonly<Record<string, string>> = {
 	pvscsi: "pvscsi",
@@ -96,15 +97,17 @@ const refuseBus = (bus: never): never => {
 };
 
 /**
- * `-netdev` and `-device` arguments. `user` is QEMU's own network, `bridge:NAME` a bridge of the host; a card of another
- * network, or none, has no link.
+ * `-netdev` and `-device` arguments. `user` is QEMU's own network, `bridge:NAME` a bridge of the host, `lab:…` and
+ * `restricted:…` a network of a lab (lab-network.ts); a card of another network, or none, has no link.
  */
-export const networkCards = (nics: Nic[]): { netdevs: object[]; devices: object[] } => {
+export const networkCards = (uuid: string, nics: Nic[]): { netdevs: object[]; devices: object[] } => {
 	const netdevs: object[] = [];
 	const devices = nics.map(({ mac, model, network, connected }, index) => {
 		const id = `net-${index}`;
 		const bridge = /^bridge:(.+)$/.exec(network ?? "")?.[1];
-		if (connected && network === "user") netdevs.push({ type: "user", id });
+		const lab = connected && network !== null ? labNetdev(uuid, index, network) : undefined;
+		if (lab !== undefined) netdevs.push({ ...lab, id });
+		else if (connected && network === "user") netdevs.push({ type: "user", id });
 		else if (connected && bridge !== undefined) netdevs.push({ type: "bridge", id, br: bridge });
 		else netdevs.push({ type: "hubport", id, hubid: index + 1000 });
 		return { driver: CARDS[model ?? ""] ?? "virtio-net-pci", netdev: id, id: `nic-${index}`, ...(mac ? { mac } : {}) };

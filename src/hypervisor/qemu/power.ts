@@ -5,6 +5,7 @@ import type { PowerAction } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { vmArguments } from "./command-line.js";
 import { forgetBitmaps } from "./forget-bitmaps.js";
+import { enterLab } from "./lab-network.js";
 import { makeNvram } from "./nvram.js";
 import { startProcess } from "./start-process.js";
 import { endTpm, startTpm, tpmWords } from "./tpm.js";
@@ -57,7 +58,7 @@ const start = async (vm: Vm, acceleration: "kvm" | "tcg"): Promise<void> => {
 	const args = vmArguments(places, definition, acceleration);
 	const tpm = definition.config.tpm ? () => startTpm(places) : undefined;
 	try {
-		await startProcess(vm.name, args, places.log, tpm);
+		await startProcess(vm.name, args, places.log, tpm, await enterLab(vm));
 	} catch (error) {
 		if (tpm === undefined) throw error;
 		// A QEMU that gives up over its TPM may take a while for it.

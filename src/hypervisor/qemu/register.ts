@@ -7,6 +7,7 @@ import type { RegisterRequest } from "../contract.js";
 import { HypervisorError } from "../errors.js";
 import { createDefinition, type DefinedDisk, isUri } from "./definition.js";
 import { dropKeptFiles, markUnfinished, putKeptFiles } from "./kept-files.js";
+import { checkLabDisks } from "./lab-network.js";
 import { type VmPlaces, vmPlaces } from "./layout.js";
 import { endTpm } from "./tpm.js";
 import { lockVm, stateOf, type Vm } from "./vm.js";
@@ -37,9 +38,11 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 	if (unplaced !== undefined)
 		throw new HypervisorError("INVALID", `disk ${unplaced} is not in the configuration of ${name}`);
 	const nics = config.nics.map((nic) => {
-		const network = nic.network === null ? undefined : networks[nic.network];
+		// "" stands for cards whose network the source does not tell.
+		const network = networks[nic.network ?? ""];
 		return { ...nic, network: network ?? nic.network, connected: nic.connected && network !== undefined };
 	});
+	checkLabDisks(request, nics);
 	const places = vmPlaces(join(host, name));
 	if (existsSync(places.definition))
 		throw new HypervisorError("STATE", `${places.definition} exists already: choose another name for the VM`);

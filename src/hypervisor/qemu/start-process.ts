@@ -12,7 +12,7 @@ export const CHANNEL = 3;
 export const findQemu = (): string | undefined => findProgram(NAMES);
 
 export const findProgram = (names: string[]): string | undefined => {
-	const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin", "/usr/libexec"];
+	const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin", "/usr/sbin", "/usr/libexec"];
 	for (const name of names)
 		for (const folder of folders) {
 			const path = join(folder, name);
@@ -28,20 +28,22 @@ export const findProgram = (names: string[]): string | undefined => {
 
 /**
  * Resolves when QEMU has opened everything and answers. Rejects with FAILED and QEMU's last words. `channel` makes a
- * socket that QEMU gets as its file descriptor CHANNEL.
+ * socket that QEMU gets as its file descriptor CHANNEL. `before` is a command that runs QEMU elsewhere.
  */
 export const startProcess = async (
 	name: string,
 	args: string[],
 	log: string,
 	channel?: () => Socket,
+	before: string[] = [],
 ): Promise<void> => {
 	const qemu = findQemu();
 	if (qemu === undefined)
 		throw new HypervisorError("UNSUPPORTED", `${NAMES[0]} is not installed (package qemu-system-x86)`);
 	const fd = openSync(log, "w", 0o600);
 	const more = channel === undefined ? [] : [channel()];
-	const child = spawn(qemu, [...args, "-daemonize"], { stdio: ["ignore", fd, fd, ...more], cwd: "/" });
+	const [program, ...all] = [...before, qemu, ...args, "-daemonize"];
+	const child = spawn(program, all, { stdio: ["ignore", fd, fd, ...more], cwd: "/" });
 	for (const socket of more) socket.destroy();
 	closeSync(fd);
 	const code = await new Promise<number | null>((resolve, reject) => {
