@@ -105,6 +105,8 @@ export interface TestReport {
 	startedMs: number;
 	tookMs: number;
 	value: { name: string; unit: string; amount: number } | null;
+	/** what a test that did not pass says of the VM */
+	fault?: Fault | null;
 }
 
 export interface VmReport {

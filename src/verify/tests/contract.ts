@@ -2,6 +2,7 @@
 import type { GuestResult } from "../../hypervisor/index.js";
 import type { Image } from "../../image/index.js";
 import type { Endpoint, LabPort } from "../../lab/contract.js";
+import type { Fault } from "../model.js";
 
 /** What every test has, whatever its kind. */
 export interface TestSpec {
@@ -44,12 +45,16 @@ export interface TestContext {
 	/** Reads every block of the point and compares with its identity; resolves with what is damaged, a line each. */
 	checkBlocks(
 		progress: (done: number, total: number) => void,
+		/** ends it, besides the context's own */
+		signal?: AbortSignal,
 	): Promise<{ blocks: number; bytes: number; damaged: string[] }>;
 	/** for scripts: SPRINGBACK_VM, SPRINGBACK_ADDRESS, … */
 	environment(): Promise<Record<string, string>>;
 	/** an empty folder of this test */
 	directory: string;
 	signal: AbortSignal;
+	/** ms for the attempt that runs; set by `runTest` */
+	timeoutMs?: number;
 }
 
 /** What came of one attempt. Failing is a result; a TestFailure thrown is the same. */
@@ -61,11 +66,20 @@ export interface TestOutcome {
 	output?: string;
 	/** a figure for trends, such as ms or bytes */
 	value?: { name: string; unit: string; amount: number };
+	/** what a failure says of the VM; default: the kind's */
+	fault?: Fault;
 }
 
 /** The guest or the point did not do what was expected: the message says what was seen, in one line. */
 export class TestFailure extends Error {
 	override readonly name = "TestFailure";
+	constructor(
+		message: string,
+		/** what there was to see, and what it says of the VM; default: the kind's */
+		readonly seen: { output?: string; fault?: Fault } = {},
+	) {
+		super(message);
+	}
 }
 
 export interface TestKind {
@@ -85,5 +99,7 @@ export interface TestKind {
 	ports(options: Record<string, unknown>): LabPort[];
 	/** true: needs no guest that runs; such tests may run beside others, before the boot */
 	offline?: boolean;
+	/** what a failure says of the VM; default "service" */
+	fault?: Fault;
 	run(options: Record<string, unknown>, context: TestContext): Promise<TestOutcome>;
 }
