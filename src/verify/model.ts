@@ -64,6 +64,8 @@ export interface VerificationPlan {
 	groups: GroupPlan[];
 	/** told the result by POST; null: nobody */
 	webhook: string | null;
+	/** file with the secret that signs what the webhook is told (HMAC-SHA-256); null: unsigned */
+	webhookSecretFile?: string | null;
 }
 
 // ── report ───────────────────────────────────────────────────────────────────────────────────────────────────────────
