@@ -13,6 +13,7 @@ export const COMMANDS = {
 	recover: () => import("./commands/recover.js"),
 	migrate: () => import("./commands/migrate.js"),
 	restore: () => import("./commands/restore.js"),
+	verify: () => import("./commands/verify.js"),
 	export: () => import("./commands/export.js"),
 	copy: () => import("./commands/copy.js"),
 	check: () => import("./commands/check.js"),

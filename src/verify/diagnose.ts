@@ -32,10 +32,10 @@ export const diagnose = (seen: Evidence): { fault: Fault; summary: string } | un
 	if (seen.broken !== undefined) return { fault: "infrastructure", summary: seen.broken };
 	const wrong = failed.length > 0 || stable?.stable === false;
 	if (!wrong) return undefined;
-	const checksum = failed.find(({ kind }) => kind === "checksum");
-	if (checksum !== undefined) return { fault: "damaged-data", summary: checksum.message };
-	const fileSystem = failed.find(({ kind }) => kind === "filesystem");
-	if (fileSystem !== undefined) return { fault: "file-system", summary: fileSystem.message };
+	for (const fault of TOLD_BY_TESTS) {
+		const found = failed.find((test) => test.fault === fault);
+		if (found !== undefined) return { fault, summary: `${found.name}: ${found.message}` };
+	}
 	const trouble = troubleIn(seen.console);
 	if (trouble !== undefined) return { fault: trouble.fault, summary: trouble.message };
 	if (seen.failedReads > 0)
@@ -44,6 +44,8 @@ export const diagnose = (seen: Evidence): { fault: Fault; summary: string } | un
 			summary: `${seen.failedReads} reads of its disks failed: see the mount process's log`,
 		};
 	if (!showsLife(seen)) return withoutLife(seen);
+	const ours = failed.find(({ fault }) => fault === "infrastructure");
+	if (ours !== undefined) return { fault: "infrastructure", summary: `${ours.name}: ${ours.message}` };
 	if (failed.length > 0) {
 		const more = failed.length > 1 ? ` (and ${failed.length - 1} more)` : "";
 		return { fault: "service", summary: `${failed[0].name}: ${failed[0].message}${more}` };
@@ -57,6 +59,9 @@ const showsLife = ({ timeline, tests, console, stable }: Evidence): boolean =>
 	tests.some(({ kind, result }) => result === "passed" && !OUTSIDE.has(kind)) ||
 	asksForLogin(console) ||
 	(stable?.stable === true && /console said/.test(stable.message));
+
+/** What a test may know by itself; that a guest hangs, or a service does not answer, may have another cause. */
+const TOLD_BY_TESTS = ["damaged-data", "file-system", "no-boot"] as const;
 
 /** Tests that pass without a guest. */
 const OUTSIDE = new Set(["checksum", "filesystem", "boot", "command"]);

@@ -26,9 +26,9 @@ export interface Stable {
 }
 
 const POLL_MS = 250;
-/** "auto", of a guest with an address: its console was quiet for so long; of one without: for so long. */
+/** "auto", of a guest with an address: its console was quiet for so long; of one without: its disks, too, for so long. */
 const QUIET_WITH_ADDRESS_MS = 3_000;
-const QUIET_ALONE_MS = 15_000;
+const QUIET_ALONE_MS = 20_000;
 /** Pictures are only looked at where there is no console, and not at every poll. */
 const PICTURE_EVERY_MS = 2_000;
 
@@ -40,6 +40,7 @@ export const stabilise = async (
 ): Promise<Stable> => {
 	const until = timeline.elapsed() + wanted.timeoutMs;
 	const quiet = new Quiet(timeline, watched);
+	const idle = new Idle(timeline);
 	const done = (message: string): Stable => ({ stable: true, message, trouble: undefined });
 	for (;;) {
 		signal.throwIfAborted();
@@ -52,16 +53,20 @@ export const stabilise = async (
 		if (addresses.length > 0) timeline.note("address", addresses.join(", "));
 		if (console !== "") timeline.note("console");
 		if (kernelSpoke(console)) timeline.note("kernel");
-		noteReads(timeline, await watched.counts());
+		const counts = await watched.counts();
+		noteReads(timeline, counts);
 		const quietMs = await quiet.look(console);
+		const idleMs = idle.look(counts?.bytesRead);
 		const trouble = troubleIn(console);
-		if (trouble?.final) return { stable: false, message: trouble.message, trouble };
+		// It may be a word in passing: who goes on talking has not stopped there.
+		if (trouble !== undefined && quietMs >= QUIET_WITH_ADDRESS_MS)
+			return { stable: false, message: trouble.message, trouble };
 		if (!(await watched.running())) return { stable: false, message: "the VM is off", trouble };
 		const by = satisfied(wanted, {
 			agent,
 			addresses,
 			console,
-			quietMs,
+			...{ quietMs, idleMs },
 			sincePowerOn: timeline.elapsed() - (timeline.at("power-on") ?? 0),
 		});
 		if (by !== undefined) return done(by);
@@ -83,13 +88,15 @@ interface Seen {
 	addresses: string[];
 	console: string;
 	quietMs: number;
+	/** for how long it has read nothing from its disks, ms */
+	idleMs: number;
 	sincePowerOn: number;
 }
 
 /** By what it is stable; undefined: it is not yet. */
 const satisfied = (
 	wanted: Stabilise,
-	{ agent, addresses, console, quietMs, sincePowerOn }: Seen,
+	{ agent, addresses, console, quietMs, idleMs, sincePowerOn }: Seen,
 ): string | undefined => {
 	switch (wanted.by) {
 		case "agent":
@@ -106,7 +113,7 @@ const satisfied = (
 			if (agent) return "its agent answers";
 			if (addresses.length > 0 && quietMs >= QUIET_WITH_ADDRESS_MS)
 				return `it has the address ${addresses[0]}, and its console is quiet`;
-			return quietMs >= QUIET_ALONE_MS ? "its console is quiet" : undefined;
+			return Math.min(quietMs, idleMs) >= QUIET_ALONE_MS ? "its console and its disks are quiet" : undefined;
 	}
 };
 
@@ -124,12 +131,30 @@ const missing = (wanted: Stabilise): string => {
 	}
 };
 
+/** For how long nothing was read. */
+class Idle {
+	#bytes = 0;
+	#since: number;
+
+	constructor(private readonly timeline: Timeline) {
+		this.#since = timeline.elapsed();
+	}
+
+	/** ms */
+	look(bytes = this.#bytes): number {
+		const now = this.timeline.elapsed();
+		if (bytes !== this.#bytes) this.#since = now;
+		this.#bytes = bytes;
+		return now - this.#since;
+	}
+}
+
 /** For how long console or, where there is none, picture did not change. */
 class Quiet {
 	#last = "";
 	#since: number;
 	#looked = -PICTURE_EVERY_MS;
-	#picture = "";
+	readonly #pictures = new Set<string>();
 
 	constructor(
 		private readonly timeline: Timeline,
@@ -144,13 +169,16 @@ class Quiet {
 		if (console === "" && now - this.#looked >= PICTURE_EVERY_MS) {
 			this.#looked = now;
 			const png = await this.watched.screenshot();
-			this.#picture = png === undefined ? "" : createHash("sha256").update(png).digest("hex");
+			if (png !== undefined) this.#show(createHash("sha256").update(png).digest("hex"), now);
 		}
-		const shown = console === "" ? this.#picture : `${console.length} ${console.slice(-4096)}`;
-		if (shown !== this.#last) {
-			this.#last = shown;
-			this.#since = now;
-		}
+		if (console !== "" && console !== this.#last) this.#since = now;
+		this.#last = console;
 		return now - this.#since;
+	}
+
+	/** A cursor that blinks gives pictures that were there before: they do not count as new. */
+	#show(picture: string, now: number): void {
+		if (!this.#pictures.has(picture)) this.#since = now;
+		this.#pictures.add(picture);
 	}
 }

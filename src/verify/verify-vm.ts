@@ -6,7 +6,6 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hypervisor } from "../hypervisor/index.js";
 import type { Lab } from "../lab/contract.js";
-import { printable } from "./boot-signs.js";
 import { type BlocksReport, checkBlocks } from "./check-blocks.js";
 import { diagnose } from "./diagnose.js";
 import { causeOf } from "./errors.js";
@@ -15,6 +14,7 @@ import type { TestReport, VmReport, VmResult } from "./model.js";
 import type { RunNotes } from "./notes.js";
 import { type Stable, stabilise, type Watched } from "./stabilise.js";
 import { type TestContext, TestFailure, type TestSpec } from "./tests/contract.js";
+import { plain } from "./tests/text.js";
 import { Timeline } from "./timeline.js";
 import type { Counts, VerifyWorld } from "./world.js";
 
@@ -102,7 +102,10 @@ class VmRun {
 		try {
 			mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
 			await this.#boot();
-			const online = guest.plan.tests.filter((spec) => world.kindOf(spec.kind)?.offline !== true);
+			// What must pass first: how long a service takes to come up says nothing once something else was waited for.
+			const online = guest.plan.tests
+				.filter((spec) => world.kindOf(spec.kind)?.offline !== true)
+				.sort((a, b) => Number(a.optional) - Number(b.optional));
 			const ready = this.#stable?.stable === true;
 			for (const spec of online)
 				if (ready || spec.kind === "boot") await this.#test(spec);
@@ -218,8 +221,9 @@ class VmRun {
 				open: () => world.repository.openDisk(point, name),
 			})),
 			diskUri: async (disk) => this.#machine.pointUri(disk),
-			checkBlocks: async (progress) => {
-				this.#blocks = await checkBlocks(world.repository, point, progress, signal);
+			checkBlocks: async (progress, until = signal) => {
+				const ends = AbortSignal.any([signal, until]);
+				this.#blocks = await checkBlocks(world.repository, point, progress, ends);
 				return this.#blocks;
 			},
 			environment: async () => ({
@@ -308,7 +312,9 @@ class VmRun {
 	timeToService(): number | null {
 		const on = this.timeline.at("power-on");
 		if (on === undefined || this.#stable?.stable !== true) return null;
-		const served = this.tests.filter(({ kind, result }) => SERVICES.has(kind) && result === "passed");
+		if (this.#anyFailed) return null;
+		const required = new Set(this.at.guest.plan.tests.filter(({ optional }) => !optional).map(({ name }) => name));
+		const served = this.tests.filter(({ kind, name }) => SERVICES.has(kind) && required.has(name));
 		const ends = served.map(({ startedMs, tookMs }) => startedMs + tookMs);
 		return Math.max(this.timeline.at("stable") ?? on, ...ends) - on;
 	}
@@ -344,7 +350,7 @@ const SERVICES = new Set([
 	"ping",
 ]);
 
-const printableLines = (text: string): string => text.slice(-CONSOLE_KEPT).split("\n").map(printable).join("\n");
+const printableLines = (text: string): string => plain(text.slice(-CONSOLE_KEPT));
 
 export const resultOf = (results: VmResult[]): "passed" | "failed" | "warning" | "cancelled" =>
 	(["cancelled", "failed", "skipped", "warning"] as const).reduce<
