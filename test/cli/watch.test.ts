@@ -24,6 +24,11 @@ const later = statistics({
 			},
 			syncs: latencies(100, 4),
 		}),
+		session({
+			session: "disks",
+			uuid: "22".repeat(16),
+			nbd: { ...session().nbd, reads: 40, bytesRead: 8192, writes: 2, bytesWritten: 1024, failures: 1 },
+		}),
 		session({ session: "new", uuid: "11".repeat(16), procedures: { "NFS READ": counts(1) } }),
 	],
 });
@@ -34,7 +39,10 @@ t.test("of the time between only", (t) => {
 	t.equal(rates.busy, 0.25);
 	t.match(rates.cache, { hitRate: 0.75, hitsPerSecond: 15, missesPerSecond: 5 });
 	t.ok(Math.abs(rates.delay.max - 80) < 80 / 32);
-	const [web, fresh] = rates.sessions;
+	const [web, disks, fresh] = rates.sessions;
+	t.equal(web.nbd, null);
+	t.match(disks.nbd, { readsPerSecond: 20, bytesReadPerSecond: 4096, writesPerSecond: 1, failuresPerSecond: 0.5 });
+	t.match(ratesText([rates]), /nbd read +20 +4\.00 KiB +0\.5 failures\/s\n +nbd write +1\.0 +512 B/);
 	const { read, write, commit, other } = web.classes;
 	t.equal(read.perSecond, 2);
 	t.equal(read.calls, 7);

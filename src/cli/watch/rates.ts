@@ -1,5 +1,5 @@
 /** What happened between two looks at a mount process: rates per second, quantiles of exactly that time. */
-import type { ProcedureCounts, Procedures, SessionStats, StatsResult } from "../../mountd/stats-result.js";
+import type { NbdCounts, ProcedureCounts, Procedures, SessionStats, StatsResult } from "../../mountd/stats-result.js";
 import {
 	type LatencySnapshot,
 	latenciesSince,
@@ -42,6 +42,16 @@ export interface SessionRates {
 	unprotectedSince: string | null;
 	classes: Record<ProcedureClass, ClassRates>;
 	syncs: Latencies;
+	/** null: no NBD client has used its disks since it is served */
+	nbd: NbdRates | null;
+}
+
+export interface NbdRates {
+	readsPerSecond: number;
+	bytesReadPerSecond: number;
+	writesPerSecond: number;
+	bytesWrittenPerSecond: number;
+	failuresPerSecond: number;
 }
 
 export interface ProcessRates {
@@ -120,6 +130,19 @@ function sessionRates(later: SessionStats, before: SessionStats | undefined, sec
 		unprotectedSince,
 		classes: { read: rates("read"), write: rates("write"), commit: rates("commit"), other: rates("other") },
 		syncs: latencies(later.syncs, before?.syncs, seconds),
+		nbd: nbdRates(later.nbd, before?.nbd, seconds),
+	};
+}
+
+function nbdRates(later: NbdCounts, before: NbdCounts | undefined, seconds: number): NbdRates | null {
+	if (later.reads + later.writes === 0) return null;
+	const rate = (of: (counts: NbdCounts) => number): number => (of(later) - (before ? of(before) : 0)) / seconds;
+	return {
+		readsPerSecond: rate(({ reads }) => reads),
+		bytesReadPerSecond: rate(({ bytesRead }) => bytesRead),
+		writesPerSecond: rate(({ writes }) => writes),
+		bytesWrittenPerSecond: rate(({ bytesWritten }) => bytesWritten),
+		failuresPerSecond: rate(({ failures }) => failures),
 	};
 }
 

@@ -1,6 +1,6 @@
 /** Rates as text for people. */
 import { bytes, localTime, table } from "../output.js";
-import { CLASSES, type ClassRates, type Latencies, type ProcessRates } from "./rates.js";
+import { CLASSES, type ClassRates, type Latencies, type NbdRates, type ProcessRates } from "./rates.js";
 
 /** "85 µs", "1.2 ms", "3.4 s" */
 export function milliseconds(ms: number): string {
@@ -28,7 +28,7 @@ function processText(process: ProcessRates): string {
 /** What clients ask, and how long it takes. Classes that were never used are left out. */
 function workTable({ sessions }: ProcessRates): string {
 	const rows: (string | number)[][] = [];
-	for (const { session, classes, syncs } of sessions) {
+	for (const { session, classes, syncs, nbd } of sessions) {
 		let name = session;
 		const add = (kind: string, rates: Latencies & Partial<ClassRates>): void => {
 			const { bytesInPerSecond, bytesOutPerSecond, failuresPerSecond } = rates;
@@ -47,8 +47,20 @@ function workTable({ sessions }: ProcessRates): string {
 		};
 		for (const kind of CLASSES) if (classes[kind].calls > 0) add(kind, classes[kind]);
 		add("sync", syncs);
+		if (nbd !== null) rows.push(...nbdRows(nbd));
 	}
 	return table(["SESSION", "", "PER S", "IN/S", "OUT/S", "P50", "P99", "MAX", ""], rows);
+}
+
+/** Disks over NBD: how long each request takes is not measured. */
+function nbdRows(nbd: NbdRates): (string | number)[][] {
+	const { readsPerSecond, writesPerSecond, failuresPerSecond } = nbd;
+	const failures = failuresPerSecond > 0 ? `${perSecond(failuresPerSecond)} failures/s` : "";
+	const [read, written] = [nbd.bytesReadPerSecond, nbd.bytesWrittenPerSecond].map((rate) => bytes(Math.round(rate)));
+	return [
+		["", "nbd read", perSecond(readsPerSecond), "", read, "", "", "", failures],
+		["", "nbd write", perSecond(writesPerSecond), written, "", "", "", "", ""],
+	];
 }
 
 function overlayTable({ sessions }: ProcessRates): string {
