@@ -2,6 +2,7 @@
 
 import { openDatabase } from "./database.js";
 import type { CatalogPaths } from "./paths.js";
+import { Reports } from "./reports.js";
 import { Runs } from "./runs.js";
 import type { Database } from "./sqlite.js";
 
@@ -28,6 +29,7 @@ export interface Put {
 
 export class Catalog {
 	readonly runs: Runs;
+	readonly reports: Reports;
 
 	private constructor(
 		private readonly db: Database,
@@ -36,6 +38,7 @@ export class Catalog {
 		readonly setAside: { path: string; why: string } | undefined,
 	) {
 		this.runs = new Runs(db, now);
+		this.reports = new Reports(db);
 	}
 
 	/** See `openDatabase`. */

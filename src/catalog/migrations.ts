@@ -38,6 +38,33 @@ export const MIGRATIONS: readonly string[] = [
 		digest TEXT NOT NULL
 	) STRICT;
 	`,
+	`
+	CREATE TABLE reports (
+		run TEXT PRIMARY KEY,
+		repository TEXT NOT NULL,
+		plan TEXT NOT NULL,
+		result TEXT NOT NULL,
+		started INTEGER NOT NULL,
+		ended INTEGER NOT NULL,
+		file TEXT NOT NULL,
+		signer TEXT NOT NULL,
+		sequence INTEGER NOT NULL,
+		sha256 TEXT NOT NULL
+	) STRICT;
+	CREATE INDEX reports_chain ON reports (repository, signer, sequence);
+	CREATE TABLE verifications (
+		run TEXT NOT NULL,
+		vm TEXT NOT NULL,
+		point TEXT NOT NULL,
+		result TEXT NOT NULL,
+		fault TEXT,
+		time_to_service INTEGER,
+		started INTEGER NOT NULL,
+		file TEXT NOT NULL,
+		PRIMARY KEY (run, vm, point)
+	) STRICT;
+	CREATE INDEX verifications_vm ON verifications (vm, started);
+	`,
 ];
 
 /** Brings a database to the version of `steps`, each step whole or not at all. Throws NEWER_FORMAT. */
