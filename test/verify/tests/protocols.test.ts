@@ -5,13 +5,14 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { answerTo, question } from "../../../src/verify/tests/dns-message.js";
 import { closedPort, contextOf, judge, serve } from "./context.js";
 
-const POSTGRES = "/usr/lib/postgresql/15/bin";
+const POSTGRES_VERSIONS = "/usr/lib/postgresql";
+const POSTGRES = existsSync(POSTGRES_VERSIONS) ? join(POSTGRES_VERSIONS, readdirSync(POSTGRES_VERSIONS)[0], "bin") : "";
 const MARIADB = "/usr/sbin/mariadbd";
 /** nobody, of every Debian */
 const NOBODY = 65534;
@@ -36,7 +37,7 @@ const service = (t: Test, program: string, args: string[], options: object) => {
 	return child;
 };
 
-t.test("PostgreSQL", { skip: existsSync(POSTGRES) ? false : "PostgreSQL is not installed" }, async (t) => {
+t.test("PostgreSQL", { skip: POSTGRES !== "" ? false : "PostgreSQL is not installed" }, async (t) => {
 	const { folder, user } = asNobody(t);
 	const data = join(folder, "data");
 	execFileSync(
@@ -48,12 +49,7 @@ t.test("PostgreSQL", { skip: existsSync(POSTGRES) ? false : "PostgreSQL is not i
 	const context = contextOf(t);
 	const ask = () => judge("sql", { engine: "postgresql", port }, context, { retries: 100, retryMs: 100 });
 	t.match(await judge("sql", { engine: "postgresql", port }, context), { message: `port ${port} refuses connections` });
-	const server = service(
-		t,
-		`${POSTGRES}/postgres`,
-		["-D", data, "-p", `${port}`, "-k", folder, "-h", "127.0.0.1", "-F"],
-		user,
-	);
+	service(t, `${POSTGRES}/postgres`, ["-D", data, "-p", `${port}`, "-k", folder, "-h", "127.0.0.1", "-F"], user);
 	t.match(await ask(), { result: "passed", message: /^PostgreSQL accepts connections \(asks for SCRAM\)/ });
 });
 
