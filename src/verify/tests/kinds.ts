@@ -5,6 +5,7 @@ import { checksum } from "./checksum.js";
 import { command } from "./command.js";
 import type { TestKind } from "./contract.js";
 import { dns } from "./dns.js";
+import { filesystem } from "./filesystem.js";
 import { http } from "./http.js";
 import { ldap } from "./ldap.js";
 import { ping } from "./ping.js";
@@ -30,6 +31,7 @@ export const KINDS: readonly TestKind[] = [
 	smb,
 	script,
 	command,
+	filesystem,
 	checksum,
 ];
 
