@@ -132,7 +132,8 @@ const planOf = async (
 	world: World,
 ): Promise<Plan> => {
 	const points = (await repository.points()).filter(({ vm }) => vm === point.vm);
-	return makePlan(request, point, points, target, world.hosts, null, world.now());
+	const files = await filesOf(repository, point);
+	return makePlan(request, point, points, files, target, world.hosts, null, world.now());
 };
 
 const checkFolder = (to: string, { name, uri }: NamedHost): void => {

@@ -49,17 +49,20 @@ const SCSI: ReadonlyMap<string, string> = new Map([
 	["lsisas1068", "lsisas1068"],
 ]);
 
+/** libvirt's model for a SCSI controller of a neutral configuration. */
+export const scsiModel = ({ controllers }: VmConfig, number: number): string =>
+	SCSI.get(controllers.find((one) => one.bus === "scsi" && one.number === number)?.model ?? "") ?? "virtio-scsi";
+
 function topology({ cpus, coresPerSocket: cores }: VmConfig): Node[] {
 	if (cores === null || cores < 1 || cpus % cores !== 0) return [];
 	return [node("topology", { sockets: String(cpus / cores), cores: String(cores), threads: "1" })];
 }
 
-function controllers({ controllers: known, disks }: VmConfig): Node[] {
-	const numbers = [...new Set(disks.filter(({ bus }) => bus === "scsi").map(({ controller }) => controller))];
-	return numbers.map((number) => {
-		const model = known.find((one) => one.bus === "scsi" && one.number === number)?.model ?? "";
-		return node("controller", { type: "scsi", index: String(number), model: SCSI.get(model) ?? "virtio-scsi" });
-	});
+function controllers(config: VmConfig): Node[] {
+	const numbers = [...new Set(config.disks.filter(({ bus }) => bus === "scsi").map(({ controller }) => controller))];
+	return numbers.map((number) =>
+		node("controller", { type: "scsi", index: String(number), model: scsiModel(config, number) }),
+	);
 }
 
 /** libvirt has no NVMe controller for such disks before version 11: guests with NVMe know AHCI, too. */
