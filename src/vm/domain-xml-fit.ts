@@ -115,7 +115,9 @@ function fitDevices(devices: Node, { has, emulator }: HostGives, changed: string
 				break;
 			case "interface":
 				if (attr(element, "type") === "hostdev") {
-					changed.push(`the passed-through card ${attr(child(element, "mac"), "address") ?? ""} becomes an emulated one`);
+					changed.push(
+						`the passed-through card ${attr(child(element, "mac"), "address") ?? ""} becomes an emulated one`,
+					);
 					setAttr(element, "type", "user");
 					setAttr(element, "managed", undefined);
 					for (const one of [...children(element)])
@@ -156,8 +158,7 @@ function fitDrive(element: Node, has: HostGives["has"], changed: string[]): void
 		return;
 	}
 	if (has(path)) return;
-	for (const one of [...children(element)])
-		if (["source", "backingStore"].includes(tagOf(one))) remove(element, one);
+	for (const one of [...children(element)]) if (["source", "backingStore"].includes(tagOf(one))) remove(element, one);
 	const drive = attr(child(element, "target"), "dev") ?? device;
 	changed.push(`${path} is not on the host: the drive ${drive} is empty`);
 }

@@ -66,33 +66,36 @@ t.test("in another language the numbers of states count", async (t) => {
 	t.match(await rest(), { consistency: "filesystem", why: "VSS writer SqlServerWriter is in state 8, not stable" });
 });
 
-t.test("one that failed before or after, has an error, is gone, or nobody tells: no more than filesystem", async (t) => {
-	const system = { name: "System Writer", states: [1] };
-	const sql = (states: number[], error?: string) => [system, { name: "SqlServerWriter", states, error }];
-	for (const [before, after, why] of [
-		[sql([7]), undefined, "VSS writer SqlServerWriter is in state 7, not stable"],
-		[sql([1]), sql([9], "Timed out"), "VSS writer SqlServerWriter is in state 9 (Timed out), not stable"],
-		[sql([1]), sql([1], "Retryable error"), "VSS writer SqlServerWriter is in state 1 (Retryable error), not stable"],
-		[sql([1]), [system], "VSS writer SqlServerWriter does not answer any more"],
-		[[], undefined, "vssadmin lists no VSS writers"],
-	] as const) {
+t.test(
+	"one that failed before or after, has an error, is gone, or nobody tells: no more than filesystem",
+	async (t) => {
+		const system = { name: "System Writer", states: [1] };
+		const sql = (states: number[], error?: string) => [system, { name: "SqlServerWriter", states, error }];
+		for (const [before, after, why] of [
+			[sql([7]), undefined, "VSS writer SqlServerWriter is in state 7, not stable"],
+			[sql([1]), sql([9], "Timed out"), "VSS writer SqlServerWriter is in state 9 (Timed out), not stable"],
+			[sql([1]), sql([1], "Retryable error"), "VSS writer SqlServerWriter is in state 1 (Retryable error), not stable"],
+			[sql([1]), [system], "VSS writer SqlServerWriter does not answer any more"],
+			[[], undefined, "vssadmin lists no VSS writers"],
+		] as const) {
+			const { agent, rest } = guest(t);
+			agent.writers = [...before];
+			agent.writersAfter = after && [...after];
+			const reached = await rest();
+			t.match(reached, { consistency: "filesystem", why });
+			t.throws(() => requireConsistency(reached, "application", { name: "win", state: "running" }), {
+				message: `VM win: consistency application was asked for, filesystem was reached: ${why}; nothing was stored`,
+			});
+			t.notOk(agent.frozen);
+		}
 		const { agent, rest } = guest(t);
-		agent.writers = [...before];
-		agent.writersAfter = after && [...after];
-		const reached = await rest();
-		t.match(reached, { consistency: "filesystem", why });
-		t.throws(() => requireConsistency(reached, "application", { name: "win", state: "running" }), {
-			message: `VM win: consistency application was asked for, filesystem was reached: ${why}; nothing was stored`,
+		agent.runsNothing = true;
+		t.match(await rest(), {
+			consistency: "filesystem",
+			why: /does not tell the state of its VSS writers: .*has been disabled/,
 		});
-		t.notOk(agent.frozen);
-	}
-	const { agent, rest } = guest(t);
-	agent.runsNothing = true;
-	t.match(await rest(), {
-		consistency: "filesystem",
-		why: /does not tell the state of its VSS writers: .*has been disabled/,
-	});
-});
+	},
+);
 
 t.test("what vssadmin prints, and what it does not", async (t) => {
 	const id = "{a6ad56c2-b509-4e6c-bb19-49d8f43532f0}";
@@ -100,14 +103,26 @@ t.test("what vssadmin prints, and what it does not", async (t) => {
 	t.strictSame(one(["Writer name: 'WMI Writer'", id, id, "State: [1] Stable", "Last error: No error"]), [
 		{ name: "WMI Writer", state: 1, error: null },
 	]);
-	t.strictSame(one(["Nom du r\ufffddacteur\u00a0: \u00abWMI Writer\u00bb", id, id, "\ufffdtat\u00a0: [11] x", "Derni\ufffdre : y"]), [
-		{ name: "WMI Writer", state: 11, error: null },
-	]);
+	t.strictSame(
+		one([
+			"Nom du r\ufffddacteur\u00a0: \u00abWMI Writer\u00bb",
+			id,
+			id,
+			"\ufffdtat\u00a0: [11] x",
+			"Derni\ufffdre : y",
+		]),
+		[{ name: "WMI Writer", state: 11, error: null }],
+	);
 	t.strictSame(one(["Writer name: 'X'", id, id]), [{ name: "X", state: null, error: null }]);
 	t.match(unstable(one(["Writer name: 'X'", id, id])), /X is in state unknown/);
 	t.strictSame(one(["Waiting for responses.", id, "State: [1] Stable"]), [], "no writer");
 	t.strictSame(parseWriters("\u0000{{{[[1]]:::\n\n".repeat(1000)), []);
 	t.notOk(stillWaiting([{ name: "a", state: 1, error: null }]));
 	t.ok(stillWaiting([{ name: "a", state: 5, error: null }]));
-	t.notOk(stillWaiting([{ name: "a", state: 5, error: null }, { name: "b", state: 7, error: null }]));
+	t.notOk(
+		stillWaiting([
+			{ name: "a", state: 5, error: null },
+			{ name: "b", state: 7, error: null },
+		]),
+	);
 });

@@ -1,6 +1,13 @@
 /** libvirt's own definition of a VM among the files of its backup, made to fit this host. */
 import { existsSync } from "node:fs";
-import { type DomainNeeds, domainNeeds, type FittedDomain, fitDomain, type HostGives, type VmConfig } from "../../vm/index.js";
+import {
+	type DomainNeeds,
+	domainNeeds,
+	type FittedDomain,
+	fitDomain,
+	type HostGives,
+	type VmConfig,
+} from "../../vm/index.js";
 import type { VmDescription } from "../contract.js";
 import { causeOf } from "../errors.js";
 import type { Host } from "./domain.js";
@@ -63,13 +70,13 @@ const processor = async (
 	if (cpu === null) return null;
 	const place = machine === null ? [] : ["--machine", machine];
 	try {
-		await withFiles([cpu], ([path]) =>
-			virsh.call(["hypervisor-cpu-compare", ...virtType, ...place, "--error", path]),
-		);
+		await withFiles([cpu], ([path]) => virsh.call(["hypervisor-cpu-compare", ...virtType, ...place, "--error", path]));
 		return null;
 	} catch (error) {
 		// A libvirt that cannot tell leaves it to the start.
 		const why = /incompatible|unknown cpu/i.test(causeOf(error)) ? causeOf(error) : undefined;
-		return why === undefined ? null : { mode, why: why.replace(/^libvirt: (the CPU is incompatible with host CPU: )?/, "") };
+		return why === undefined
+			? null
+			: { mode, why: why.replace(/^libvirt: (the CPU is incompatible with host CPU: )?/, "") };
 	}
 };
