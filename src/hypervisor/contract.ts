@@ -190,6 +190,11 @@ export interface Hypervisor {
 	 * each.
 	 */
 	changes?(config: VmConfig, files: VmDescription["files"]): Promise<string[]>;
+	/**
+	 * The guest stands still because a disk failed it, and goes on only when it is told to. Not there where a guest goes on by
+	 * itself when its disks are back.
+	 */
+	stoppedByDisk?(vm: string): Promise<boolean>;
 	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
 	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
 	/** A VM that a session made is none of it any more. Also of a VM that runs. */

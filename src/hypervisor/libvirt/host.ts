@@ -22,7 +22,7 @@ import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
 import { diskUser } from "./disk-user.js";
-import { findDomain, type Host } from "./domain.js";
+import { findDomain, type Host, stoppedByDisk } from "./domain.js";
 import { fitted } from "./fit.js";
 import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
@@ -129,6 +129,10 @@ export class LibvirtHost implements Hypervisor {
 
 	async changes(config: VmConfig, files: VmDescription["files"]): Promise<string[]> {
 		return (await fitted(this.#host, config, files))?.changed ?? [];
+	}
+
+	async stoppedByDisk(vm: string): Promise<boolean> {
+		return stoppedByDisk(await findDomain(this.#host, vm));
 	}
 
 	async rename(vm: string, to: { name: string; id: string }): Promise<void> {
