@@ -131,3 +131,27 @@ t.test("refused by name", async (t) => {
 	await backUp(disk("sda", "scsi") + controller(' model="virtio-scsi"'), uefi, "", "qemu", "efi");
 	t.strictSame((await dryRun()).words, []);
 });
+
+t.test("a VM of VMware: disks at any unit of each SCSI controller start", async (t) => {
+	const controllers = ["lsilogic", "pvscsi", "lsisas1068"];
+	const lines = controllers.flatMap((model, n) => [
+		`scsi${n}.present = "TRUE"`,
+		`scsi${n}.virtualDev = "${model}"`,
+		...[0, 3].flatMap((unit) => [
+			`scsi${n}:${unit}.present = "TRUE"`,
+			`scsi${n}:${unit}.fileName = "${n}-${unit}.vmdk"`,
+		]),
+	]);
+	writeFileSync(
+		work.path("vm.vmx"),
+		`.encoding = "UTF-8"\ndisplayName = "vm"\nuuid.bios = "00 00 00 00 00 00 00 00-00 00 00 00 00 00 00 f2"\nmemSize = "64"\n${lines.join("\n")}\n`,
+	);
+	const sources = Array.from({ length: 6 }, () => ["--disk", work.path("vm.raw")]).flat();
+	await work.json(["backup", "vm", "--config", work.path("vm.vmx"), ...sources]);
+	await work.json([...recover, "--power-off"]);
+	const id = "00000000-0000-0000-0000-0000000000f2";
+	lab.virsh("start", id, "--paused");
+	t.equal(lab.virsh("domstate", id).trim(), "paused");
+	lab.virsh("destroy", id);
+	await work.json(["finish", "s", "--discard", "--confirm", "s"]);
+});
