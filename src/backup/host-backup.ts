@@ -87,7 +87,7 @@ export async function hostBackup(repository: Repository, options: HostBackupOpti
 		options.say?.(
 			`it runs from session ${vm.session}: springback backup --session ${vm.session} reads only what it changed`,
 		);
-	for (const line of await hypervisor.cleanUp()) options.say?.(`left by a run that died, taken away: ${line}`);
+	for (const line of await hypervisor.cleanUp(vm.id)) options.say?.(`left by a run that died, taken away: ${line}`);
 	const about = { VM: vm.name, VM_ID: vm.id, HOST: host.name, REPO: repository.path, NAME: name };
 	return withScripts(options, about, () => {
 		checkInterrupted(signal, "backup");

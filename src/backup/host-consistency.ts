@@ -22,5 +22,5 @@ export function requireConsistency(
 
 const OFF = "it is off, and nobody knows how it went off";
 const APPLICATIONS =
-	"its file systems came to rest, but this host does not tell whether applications did (on Windows: the state of all VSS writers)";
+	"its file systems came to rest; whether applications did is known of Windows guests only, whose VSS writers tell";
 const UNKNOWN = "the host does not tell why";

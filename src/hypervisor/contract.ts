@@ -186,15 +186,31 @@ export interface Hypervisor {
 	unregister(vm: string): Promise<void>;
 	/** uid as which VMs open their disks on the host; null, or not there: whoever runs this */
 	diskUser?(): Promise<number | null>;
-	/** What a VM of this configuration needs and the host does not have, one sentence each. */
-	problems?(config: VmConfig): Promise<string[]>;
+	/**
+	 * What a VM of this configuration needs and the host does not have, one sentence each.
+	 * @param files as `register` will get them
+	 */
+	problems?(config: VmConfig, files?: VmDescription["files"]): Promise<string[]>;
+	/**
+	 * What `register` leaves out or exchanges of the definition in `files`, because this host does not have it; one sentence
+	 * each.
+	 */
+	changes?(config: VmConfig, files: VmDescription["files"]): Promise<string[]>;
+	/**
+	 * The guest stands still because a disk failed it, and goes on only when it is told to. Not there where a guest goes on by
+	 * itself when its disks are back.
+	 */
+	stoppedByDisk?(vm: string): Promise<boolean>;
 	/** Another name, and id, for a VM that is off. May be called again after it died in the middle. */
 	rename?(vm: string, to: { name: string; id: string }): Promise<void>;
 	/** A VM that a session made is none of it any more. Also of a VM that runs. */
 	release?(vm: string): Promise<void>;
 	/** Gives a VM that is off one more disk or, with `replace`, other content for the one of that name. */
 	attachDisk?(vm: string, disk: RegisterDisk, replace: boolean): Promise<void>;
-	/** Finds and takes away what crashed runs left; one line for each thing. What living runs use stays. */
-	cleanUp(): Promise<string[]>;
+	/**
+	 * Finds and takes away what crashed runs left; one line for each thing. What living runs use stays.
+	 * @param vm id of the only VM that is looked at; default: all
+	 */
+	cleanUp(vm?: string): Promise<string[]>;
 	close(): Promise<void>;
 }

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { GuestResult } from "./contract.js";
 import { HypervisorError } from "./errors.js";
 
-/** Sends one command, and resolves with what it returns. */
-export type AgentCall = <T = unknown>(command: string, args?: object) => Promise<T>;
+/** Sends one command, and resolves with what it returns. @param ms to wait at most; default: the driver's */
+export type AgentCall = <T = unknown>(command: string, args?: object, ms?: number) => Promise<T>;
 
 const RUN_MS = 60_000;
 /** What a guest may make us keep of a program's output. */

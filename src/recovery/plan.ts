@@ -1,7 +1,7 @@
 /** The dry run, which always goes first: what the VM will be on the host, and what is fixed, missing or in the way. */
 import { statfsSync } from "node:fs";
 import { totalmem } from "node:os";
-import type { HostVm, Hypervisor } from "../hypervisor/index.js";
+import type { HostVm, Hypervisor, VmDescription } from "../hypervisor/index.js";
 import type { Point } from "../repository/index.js";
 import type { VmConfig } from "../vm/index.js";
 import { configOf } from "./config-of.js";
@@ -48,11 +48,16 @@ export interface Plan {
 	refused: string[];
 }
 
-/** @param points all of this VM. @param place where its writes go; null: into its own disks */
+/**
+ * @param points all of this VM
+ * @param files what is stored beside the disks of `point`
+ * @param place where its writes go; null: into its own disks
+ */
 export const makePlan = async (
 	request: PlanRequest,
 	point: Point,
 	points: Point[],
+	files: VmDescription["files"],
 	target: NamedHost,
 	hosts: NamedHost[],
 	place: string | null,
@@ -71,7 +76,7 @@ export const makePlan = async (
 	await checkRename(replaced, hosts, findings);
 	checkOverwritten(holder, host, findings);
 	checkName(name, others, replaced?.host === target.name ? replaced.id : null, target.name, findings);
-	await checkHost(host, target, config, findings);
+	await checkHost(host, target, config, files, findings);
 	const networks = mapNetworks(config, request, home === target.name, findings);
 	const space = place === null ? null : measureSpace(config, point, points, place, findings);
 	for (const note of stored.notes) findings.warning("configuration", note);
@@ -122,8 +127,15 @@ const checkName = (name: string, vms: HostVm[], leaving: string | null, host: st
 	findings.refused("name", `${name} is taken on ${host} (${who}): choose another with --name${remedy}`);
 };
 
-const checkHost = async (host: Hypervisor, { name, uri }: NamedHost, config: VmConfig, findings: Findings) => {
-	for (const problem of (await host.problems?.(config)) ?? []) findings.refused(`host ${name}`, problem);
+const checkHost = async (
+	host: Hypervisor,
+	{ name, uri }: NamedHost,
+	config: VmConfig,
+	files: VmDescription["files"],
+	findings: Findings,
+): Promise<void> => {
+	for (const problem of (await host.problems?.(config, files)) ?? []) findings.refused(`host ${name}`, problem);
+	for (const change of (await host.changes?.(config, files)) ?? []) findings.changed(`host ${name}`, change);
 	const local = new URL(uri).hostname === "";
 	if (host.problems === undefined && local && config.memoryMiB * MIB > totalmem())
 		findings.refused(

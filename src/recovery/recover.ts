@@ -48,7 +48,8 @@ export const recover = async (
 		return world.records.alone(before.session, () => goOn(before.session, request, repository, target, world));
 	const place = request.redirect ?? world.serving.place;
 	const points = (await repository.points()).filter(({ vm }) => vm === point.vm);
-	const plan = await makePlan(request, point, points, target, world.hosts, place, world.now());
+	const files = await filesOf(repository, point);
+	const plan = await makePlan(request, point, points, files, target, world.hosts, place, world.now());
 	if (request.dryRun) return { point, plan };
 	for (const { level, what, message } of plan.findings)
 		if (level === "warning" || level === "changed") world.say(`${level}: ${what}: ${message}`);

@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { replaceFileDurably } from "../../native/durable-file.js";
 import { sys } from "../../native/index.js";
 import { RecoveryError } from "./errors.js";
+import type { Replaced } from "./records.js";
 
 /** What is noted before files are put into place. */
 export interface Placing {
@@ -16,6 +17,8 @@ export interface Placing {
 	fresh: string[];
 	/** a VM that was set aside, and what it is called */
 	aside: { id: string; name: string; was: { id: string; name: string } } | null;
+	/** the original, which was powered off and set aside; null: that was not wanted */
+	replaced: Replaced | null;
 }
 
 export class RestoreFiles {
@@ -62,8 +65,8 @@ export class RestoreFiles {
 	}
 
 	/** Notes what comes next. Call before a VM is set aside, and before `place`. */
-	note(id: string, paths: string[], aside: Placing["aside"]): void {
-		this.#placing = { id, fresh: paths.filter((path) => !existsSync(path)), aside };
+	note(id: string, paths: string[], { aside = null, replaced = null }: Partial<Placing> = {}): void {
+		this.#placing = { id, fresh: paths.filter((path) => !existsSync(path)), aside, replaced };
 		replaceFileDurably(this.#note, Buffer.from(JSON.stringify(this.#placing)));
 	}
 

@@ -53,7 +53,7 @@ export const restoreVm = async (
 	const host = await target.open();
 	const name = request.name ?? (point.config as { name?: string | null } | null)?.name ?? point.vm;
 	if (request.dryRun) return { plan: await planOf(request, repository, point, target, world), id: "", disks: [] };
-	return withFiles(request.to, name, host, async (files) => {
+	return withFiles(request.to, name, host, world, async (files) => {
 		const plan = await planOf(request, repository, point, target, world);
 		for (const { level, what, message } of plan.findings)
 			if (level !== "ok" && level !== "refused") world.say(`${level}: ${what}: ${message}`);
@@ -66,7 +66,7 @@ export const restoreVm = async (
 		const id = plan.config.uuid!;
 		const { overwritten, replaced } = plan;
 		const aside = overwritten && { id: randomUUID(), name: asideName(overwritten.name, world.now()), was: overwritten };
-		files.note(id, paths, aside);
+		files.note(id, paths, { aside, replaced });
 		try {
 			if (replaced !== null) await replaceOriginal({ replaced }, world);
 			if (aside !== null) await host.rename!(aside.was.id, { id: aside.id, name: aside.name });
@@ -112,12 +112,12 @@ export const restoreDisk = async (
 			"REFUSED",
 			`VM ${vm.name} has a disk ${disk.name} already: --overwrite gives it the restored one in its place`,
 		);
-	return withFiles(request.to, `${vm.name}-${disk.name}`, host, async (files) => {
+	return withFiles(request.to, `${vm.name}-${disk.name}`, host, world, async (files) => {
 		const path = files.path(vm.name, disk.name);
 		await refuseTaken([path], vm.id, request.overwrite, host);
 		checkSpace(request.to, [disk]);
 		const [written] = await writeDisks([disk], vm.name, files, request, repository, point, world);
-		files.note("", [path], null);
+		files.note("", [path]);
 		files.place([path]);
 		await host.attachDisk!(vm.id, { name: disk.name, source: path, format: "raw" }, request.overwrite);
 		return { vm: vm.name, disk: written, before: before?.path ?? null };
@@ -132,7 +132,8 @@ const planOf = async (
 	world: World,
 ): Promise<Plan> => {
 	const points = (await repository.points()).filter(({ vm }) => vm === point.vm);
-	return makePlan(request, point, points, target, world.hosts, null, world.now());
+	const files = await filesOf(repository, point);
+	return makePlan(request, point, points, files, target, world.hosts, null, world.now());
 };
 
 const checkFolder = (to: string, { name, uri }: NamedHost): void => {
@@ -146,15 +147,25 @@ const checkFolder = (to: string, { name, uri }: NamedHost): void => {
 };
 
 /** Runs `work` with files of its own; takes away first what a run that died left, and last what this one leaves. */
-const withFiles = async <T>(to: string, what: string, host: Hypervisor, work: (files: RestoreFiles) => Promise<T>) => {
+const withFiles = async <T>(
+	to: string,
+	what: string,
+	host: Hypervisor,
+	world: World,
+	work: (files: RestoreFiles) => Promise<T>,
+): Promise<T> => {
 	const files = new RestoreFiles(to, what);
 	let done = false;
 	try {
 		const left = files.left();
-		const registered = left !== undefined && (await host.list()).some(({ id }) => id === left.id);
+		const registered = left !== undefined && (await isRegistered(left, host, world));
 		if (left?.aside != null) {
 			if (registered) await host.unregister(left.aside.id).catch(() => undefined);
 			else await putBack(left.aside, host);
+		}
+		if (left?.replaced != null && !registered) {
+			world.say(`left by a run that died: ${left.replaced.name} on ${left.replaced.host} is put back`);
+			await restoreOriginal(left.replaced, world, left.replaced.wasRunning);
 		}
 		files.clean(left && { ...left, fresh: await unused(left.fresh, host) });
 		const result = await work(files);
@@ -163,6 +174,14 @@ const withFiles = async <T>(to: string, what: string, host: Hypervisor, work: (f
 	} finally {
 		files.end(!done);
 	}
+};
+
+/** Whether the restored VM is there. The original that it replaces has its id until it is set aside. */
+const isRegistered = async ({ id, replaced }: Placing, host: Hypervisor, world: World): Promise<boolean> => {
+	if (!(await host.list()).some((vm) => vm.id === id)) return false;
+	if (replaced == null || replaced.id !== id) return true;
+	const there = await (await world.host(replaced.host).open()).list();
+	return there.some((vm) => vm.id === replaced.aside.id);
 };
 
 const asideName = (name: string, now: Date): string =>

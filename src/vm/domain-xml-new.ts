@@ -49,17 +49,20 @@ const SCSI: ReadonlyMap<string, string> = new Map([
 	["lsisas1068", "lsisas1068"],
 ]);
 
+/** libvirt's model for a SCSI controller of a neutral configuration. */
+export const scsiModel = ({ controllers }: VmConfig, number: number): string =>
+	SCSI.get(controllers.find((one) => one.bus === "scsi" && one.number === number)?.model ?? "") ?? "virtio-scsi";
+
 function topology({ cpus, coresPerSocket: cores }: VmConfig): Node[] {
 	if (cores === null || cores < 1 || cpus % cores !== 0) return [];
 	return [node("topology", { sockets: String(cpus / cores), cores: String(cores), threads: "1" })];
 }
 
-function controllers({ controllers: known, disks }: VmConfig): Node[] {
-	const numbers = [...new Set(disks.filter(({ bus }) => bus === "scsi").map(({ controller }) => controller))];
-	return numbers.map((number) => {
-		const model = known.find((one) => one.bus === "scsi" && one.number === number)?.model ?? "";
-		return node("controller", { type: "scsi", index: String(number), model: SCSI.get(model) ?? "virtio-scsi" });
-	});
+function controllers(config: VmConfig): Node[] {
+	const numbers = [...new Set(config.disks.filter(({ bus }) => bus === "scsi").map(({ controller }) => controller))];
+	return numbers.map((number) =>
+		node("controller", { type: "scsi", index: String(number), model: scsiModel(config, number) }),
+	);
 }
 
 /** libvirt has no NVMe controller for such disks before version 11: guests with NVMe know AHCI, too. */
@@ -73,9 +76,9 @@ const BUS: Readonly<Record<Bus, string>> = {
 };
 const LETTER: Readonly<Record<string, string>> = { virtio: "v", ide: "h" };
 
-function disks({ disks: all }: VmConfig): Node[] {
+function disks(config: VmConfig): Node[] {
 	const used = new Map<string, number>();
-	return all.map((disk, order) => {
+	return config.disks.map((disk, order) => {
 		const bus = BUS[disk.bus];
 		const kind = LETTER[bus] ?? "s";
 		const number = used.get(kind) ?? 0;
@@ -83,17 +86,22 @@ function disks({ disks: all }: VmConfig): Node[] {
 		return node("disk", { type: "file", device: "disk" }, [
 			node("target", { dev: `${kind}d${letters(number)}`, bus }),
 			node("boot", { order: String(order + 1) }),
-			...address(disk),
+			...address(disk, config),
 		]);
 	});
 }
 
-/** Places on a SCSI controller are the guest's to see; unit 7 is a controller of VMware's own, and never a disk's. */
-function address({ bus, controller, unit }: VmDisk): Node[] {
+/**
+ * Places on a SCSI controller are the guest's to see; unit 7 is a controller of VMware's own, and never a disk's. What is
+ * a unit to libvirt is a LUN to these, which have only one for each target.
+ */
+const BY_TARGET: readonly string[] = ["vmpvscsi", "lsisas1068"];
+
+function address({ bus, controller, unit }: VmDisk, config: VmConfig): Node[] {
 	if (bus !== "scsi") return [];
-	return [
-		node("address", { type: "drive", controller: String(controller), bus: "0", target: "0", unit: String(unit) }),
-	];
+	const [target, lun] = BY_TARGET.includes(scsiModel(config, controller)) ? [unit, 0] : [0, unit];
+	const place = { controller: String(controller), bus: "0", target: String(target), unit: String(lun) };
+	return [node("address", { type: "drive", ...place })];
 }
 
 /** 0 → "a", 26 → "aa" */

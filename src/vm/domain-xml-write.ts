@@ -57,7 +57,8 @@ export function domainFor(original: Uint8Array | undefined, changes: DomainChang
 	return writeNodes([domain]);
 }
 
-const domainOf = (text: string): Node => {
+/** Throws ConfigError. @param text checked before */
+export const domainOf = (text: string): Node => {
 	const domain = parseNodes(text).find((one) => tagOf(one) === "domain");
 	if (domain === undefined) throw new ConfigError("not a libvirt domain: no <domain> element");
 	return domain;

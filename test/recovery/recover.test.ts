@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { processes } from "../e2e/client/processes.js";
+import { startUnit } from "../e2e/installed-unit.js";
 import { MAC, RecoveryLab, type Report, UUID } from "./lab.js";
 
 await enterNamespace(import.meta.url);
@@ -58,6 +59,12 @@ t.test("recovered: it runs and writes, outlives terminal and mount process, and 
 	await sleep(500);
 	t.ok(lab.said("web").length - said.length < 5, "it stands still");
 	await lab.recover();
+	await lab.works("web");
+	// And until what starts with this machine does.
+	for (const name of ["supervisor.js", "main.js"])
+		for (const pid of processes(`/mountd/${name}`)) process.kill(pid, "SIGKILL");
+	const unit = await startUnit(lab.env());
+	t.match([unit.code, JSON.parse(unit.stdout).sessions], [0, [{ session: first.session, error: null }]]);
 	await lab.works("web");
 	t.equal(await lab.stateOf(UUID), "running");
 	t.match(await lab.sessions(), [

@@ -101,6 +101,40 @@ t.test("overwriting that dies or fails: the old VM is there, or the new one", as
 	t.strictSame((await lab.host.list()).map(({ name }) => name).sort(), ["web", "web2"]);
 });
 
+t.test("--replace that dies: the next run puts the original back, or has nothing to put back", async (t) => {
+	await lab.json([...restore.slice(0, 6), "--original-gone", "--overwrite"]);
+	const replacing = [...restore.slice(0, 6), "--replace", "--name", "web-new"];
+	for (const rules of [
+		// Set aside, and the new one not there yet.
+		[{ op: "link", path: "vm.json", kill: true }],
+		// Powered off, and not set aside yet.
+		[{ op: "rename", path: "vm.json", kill: true }],
+	]) {
+		await lab.host.power(UUID, "on");
+		t.equal((await lab.cli(replacing, { SPRINGBACK_FAULTS: JSON.stringify(rules) })).code, null, "killed");
+		t.not(await lab.stateOf(UUID), "running");
+		const again = await lab.cli([...replacing.slice(0, 6), "--name", "web-new"]);
+		t.match(
+			[again.code, again.stderr],
+			[1, /by a run that died: web on lab is put back[\s\S]*web on lab .* is running/],
+		);
+		t.match(
+			(await lab.host.list()).filter(({ name }) => name !== "web2"),
+			[{ id: UUID, name: "web", state: "running" }],
+		);
+		await lab.works("web", 1);
+		await lab.host.power(UUID, "off");
+	}
+	const done = await lab.json([...replacing]);
+	t.match(done, { id: UUID, name: "web-new" });
+	const names = (await lab.host.list()).map(({ name }) => name).sort();
+	t.match(names, [/^web-new$/, /^web-replaced-/, /^web2$/]);
+	t.match(await lab.json([...restore.slice(0, 6), "--original-gone", "--name", "web-new", "--overwrite"]), {
+		id: UUID,
+	});
+	t.match((await lab.host.list()).map(({ name }) => name).sort(), names, "one that ended is left as it is");
+});
+
 t.test("a single disk into a VM", async (t) => {
 	const one = ["restore", "web", "--host", "lab", "--to", lab.path("more"), "--disk", "disk1", "--attach", "web2"];
 	await must("mkdir", [lab.path("more")]);

@@ -94,7 +94,7 @@ const command: Command = {
 			try {
 				const done = await recover(request, repository, spec, world);
 				if ("plan" in done && "point" in done) return reportPlan(context, done.point, host, done.plan);
-				await protect(context, done.record);
+				await protect(context, done.record, (await target.open()).stoppedByDisk && target);
 				return report(context, done);
 			} finally {
 				await repository.close();

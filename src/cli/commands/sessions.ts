@@ -5,7 +5,8 @@ import type { Command, Context } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { bytes, localTime, table } from "../output.js";
 import { statePath } from "../places.js";
-import { recordsOf } from "../recovering.js";
+import { inWorld, recordsOf } from "../recovering.js";
+import { type Resumed, resume } from "../resume.js";
 import { collectSessions } from "../session-list.js";
 import { duration, flag, positionals, text } from "../values.js";
 import { watchSessions } from "../watch/watch.js";
@@ -13,13 +14,16 @@ import { watchSessions } from "../watch/watch.js";
 const DEFAULT_INTERVAL_MS = 1000;
 
 const command: Command = {
-	summary: "lists sessions; shows them at work; takes one back from the trash",
+	summary: "lists sessions; shows them at work; serves them again; takes one back from the trash",
 	help: `springback sessions
   Lists open, parked and discarded sessions, and since when each holds data that is in no restore point.
 springback sessions --watch [--interval 1s]
   Shows what clients do with the served sessions, again and again until Ctrl-C: requests and bytes per second,
   latencies, syncs, cache, memory. With --json one line each time.
   --interval T     100ms to a day (default 1s)
+springback sessions resume
+  Serves again what was served before this machine started anew, and lets guests go on that wait for it. What is served
+  is left alone. Exit 4 when a session could not be served. scripts/springback.service does this at every start.
 springback sessions restore NAME
   Takes a discarded session back from the trash; "publish --session NAME" continues it.`,
 	options: { watch: { type: "boolean" }, interval: { type: "string" } },
@@ -33,8 +37,10 @@ springback sessions restore NAME
 		}
 		if (text(context, "interval") !== undefined) throw new UsageError("--interval is for --watch");
 		if (verb === undefined) return list(context);
+		if (verb === "resume" && name === undefined)
+			return reportResumed(context, await inWorld(context, {}, (world) => resume(context, world)));
 		if (verb !== "restore" || name === undefined)
-			throw new UsageError(`"sessions ${verb}": did you mean "sessions restore NAME"?`);
+			throw new UsageError(`"sessions ${verb}": did you mean "sessions resume", or "sessions restore NAME"?`);
 		const record = await new SessionStore(statePath(context)).restore(name);
 		context.out.result(
 			{ session: record.name, state: record.state },
@@ -44,6 +50,20 @@ springback sessions restore NAME
 	},
 };
 export default command;
+
+function reportResumed(context: Context, done: Resumed): number {
+	const { sessions, guests, warnings } = done;
+	context.out.result(
+		done,
+		[
+			...sessions.map(({ session, listen, error }) => `${session}: ${error ?? `served on ${listen}`}`),
+			...guests.map(({ name, host }) => `${name} on ${host} goes on`),
+			...warnings.map((line) => `warning: ${line}`),
+			...(sessions.length === 0 ? ["no session is to be served"] : []),
+		].join("\n"),
+	);
+	return warnings.length > 0 || sessions.some(({ error }) => error !== null) ? EXIT.warnings : EXIT.ok;
+}
 
 async function list(context: Context): Promise<number> {
 	const records = recordsOf(context);

@@ -43,8 +43,8 @@ export const askAgent = async <T = unknown>(
 
 export const agentOf =
 	(domain: Domain): AgentCall =>
-	(command, args) =>
-		askAgent(domain, command, args);
+	(command, args, ms) =>
+		askAgent(domain, command, args, ms);
 
 export const heartbeat = (domain: Domain): Promise<boolean> =>
 	askAgent(domain, "guest-ping", {}, 3_000).then(

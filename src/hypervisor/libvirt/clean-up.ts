@@ -44,9 +44,11 @@ export const cleanDomain = async (domain: Domain): Promise<string[]> => {
 	return lines;
 };
 
-export const cleanUp = async (host: Host): Promise<string[]> => {
+/** @param only id of the only VM that is looked at */
+export const cleanUp = async (host: Host, only?: string): Promise<string[]> => {
 	const lines: string[] = [];
 	for (const domain of await allDomains(host)) {
+		if (only !== undefined && domain.id !== only) continue;
 		try {
 			const lock = tryLock(domain);
 			if (lock === undefined) continue;

@@ -60,6 +60,10 @@ export const stateOf = async ({ host, id, name }: Domain): Promise<PowerState> =
 	return state;
 };
 
+/** Paused by QEMU: `error_policy` of a disk is "stop", and it failed. */
+export const stoppedByDisk = async ({ host, id }: Domain): Promise<boolean> =>
+	(await host.virsh.call(["domstate", id, "--reason"])).trim() === "paused (I/O error)";
+
 /** Definitions: as the next start will read it, or as it is now. */
 export const definitionOf = async ({ host, id }: Domain, which: "stored" | "now"): Promise<Buffer> =>
 	host.virsh.bytes(["dumpxml", id, ...(which === "stored" ? ["--inactive"] : [])]);

@@ -1,14 +1,16 @@
 /** The guest's file systems at rest for a moment: bounded, and always undone. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Snapshot } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
-import { askAgent } from "./agent.js";
+import { type Rest, withApplications } from "../vss.js";
+import { agentOf, askAgent } from "./agent.js";
 import type { Domain } from "./domain.js";
 
 const PING_MS = 3_000;
 const THAW_MS = 10_000;
 
-export type Rest = Pick<Snapshot, "consistency" | "why" | "frozenMs">;
+export type { Rest };
+
+const crash = (why: string): Rest => ({ consistency: "crash", why, frozenMs: 0 });
 
 /** Does `work` while the guest rests, or without when it does not come to rest in time; that guest is in `owed`. */
 export const atRest = async (
@@ -16,13 +18,26 @@ export const atRest = async (
 	ms: number,
 	work: () => Promise<void>,
 ): Promise<{ rest: Rest; owed: OwedThaw | null }> => {
-	const crash = (why: string): Rest => ({ consistency: "crash", why, frozenMs: 0 });
 	try {
 		await askAgent(domain, "guest-ping", {}, PING_MS);
 	} catch (error) {
 		await work();
 		return { rest: crash(causeOf(error)), owed: null };
 	}
+	let owed: OwedThaw | null = null;
+	const rest = await withApplications(agentOf(domain), domain.name, async () => {
+		const frozen = await whileFrozen(domain, ms, work);
+		owed = frozen.owed;
+		return frozen.rest;
+	});
+	return { rest, owed };
+};
+
+const whileFrozen = async (
+	domain: Domain,
+	ms: number,
+	work: () => Promise<void>,
+): Promise<{ rest: Rest; owed: OwedThaw | null }> => {
 	const began = Date.now();
 	let count: number;
 	try {

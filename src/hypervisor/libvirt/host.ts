@@ -22,7 +22,8 @@ import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
 import { diskUser } from "./disk-user.js";
-import { findDomain, type Host } from "./domain.js";
+import { findDomain, type Host, stoppedByDisk } from "./domain.js";
+import { fitted } from "./fit.js";
 import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
 import { openDisk } from "./open-disk.js";
@@ -122,8 +123,16 @@ export class LibvirtHost implements Hypervisor {
 		return diskUser(this.#host);
 	}
 
-	problems(config: VmConfig): Promise<string[]> {
-		return problems(this.#host, config);
+	problems(config: VmConfig, files: VmDescription["files"] = []): Promise<string[]> {
+		return problems(this.#host, config, files);
+	}
+
+	async changes(config: VmConfig, files: VmDescription["files"]): Promise<string[]> {
+		return (await fitted(this.#host, config, files))?.changed ?? [];
+	}
+
+	async stoppedByDisk(vm: string): Promise<boolean> {
+		return stoppedByDisk(await findDomain(this.#host, vm));
 	}
 
 	async rename(vm: string, to: { name: string; id: string }): Promise<void> {
@@ -138,8 +147,8 @@ export class LibvirtHost implements Hypervisor {
 		await attachDisk(await findDomain(this.#host, vm), disk, replace);
 	}
 
-	cleanUp(): Promise<string[]> {
-		return cleanUp(this.#host);
+	cleanUp(vm?: string): Promise<string[]> {
+		return cleanUp(this.#host, vm);
 	}
 
 	async close(): Promise<void> {

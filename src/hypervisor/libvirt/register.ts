@@ -7,10 +7,11 @@ import type { RegisterDisk, RegisterRequest } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { diskUser } from "./disk-user.js";
 import { allDomains, type Domain, definitionOf, described, type Host, stateOf } from "./domain.js";
+import { acceleration, fitted } from "./fit.js";
 import { lockDomain } from "./lock.js";
 import { removeNote, writeNote } from "./notes.js";
 import { powerOnPaused } from "./power.js";
-import { DOMAIN_FILE, NVRAM_FILE, nvramPath, TPM_FILES, tpmFolder } from "./read-config.js";
+import { NVRAM_FILE, nvramPath, TPM_FILES, tpmFolder } from "./read-config.js";
 import { endPaused } from "./remove-snapshot.js";
 import { withFiles } from "./with-files.js";
 
@@ -35,8 +36,8 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 	await checkSockets(host, request);
 	let text: string;
 	try {
-		const original = originalOf(request);
-		text = domainFor(original, {
+		const original = await fitted(host, config, files);
+		text = domainFor(original && Buffer.from(original.text), {
 			name,
 			uuid,
 			generation: randomUUID(),
@@ -71,13 +72,6 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 	return uuid;
 };
 
-/** libvirt's own definition: as this driver stored it, or as it was given to a backup. */
-const originalOf = ({ config, files = [] }: RegisterRequest): Buffer | undefined =>
-	(
-		files.find(({ name }) => name === DOMAIN_FILE) ??
-		(config.source === "libvirt" ? files.find(({ name }) => name.endsWith(".xml")) : undefined)
-	)?.content;
-
 const checkDisks = ({ name, config, disks }: RegisterRequest): void => {
 	for (const { name: disk, source } of disks) {
 		if (!isAbsolute(source) && !/^(nfs|nbd|nbd\+unix):\/\//.test(source))
@@ -105,12 +99,6 @@ const checkSockets = async (host: Host, { disks }: RegisterRequest): Promise<voi
 		);
 	}
 };
-
-const acceleration = ({ virsh }: Host): Promise<"kvm" | "qemu"> =>
-	virsh.call(["domcapabilities", "--virttype", "kvm"]).then(
-		() => "kvm",
-		() => "qemu",
-	);
 
 /** Seconds, where libvirt has such a setting and a disk is to have it. */
 export const reconnectDelay = async ({ virsh }: Host, disks: RegisterDisk[]): Promise<number | undefined> => {

@@ -39,25 +39,29 @@ export const cleanVm = async (vm: Vm): Promise<string[]> => {
 	return lines;
 };
 
-export const cleanUp = async (host: string): Promise<string[]> => {
+/** @param only name of the only VM that is looked at */
+export const cleanUp = async (host: string, only?: string): Promise<string[]> => {
+	if (only !== undefined) return cleanOne(host, only);
 	const lines = clearUnregistered(host);
 	const names = vmFolders(host);
 	for (const { name } of readdirSync(host, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
 		if (!names.includes(name) && clearUnfinished(join(host, name))) lines.push(`VM ${name}: a registration`);
-	for (const name of names) {
-		try {
-			const vm = vmIn(host, name);
-			if (!existsSync(vm.places.own)) continue;
-			const lock = tryLock(vm);
-			if (lock === undefined) continue;
-			try {
-				lines.push(...(await cleanVm(vm)));
-			} finally {
-				lock.release();
-			}
-		} catch (error) {
-			lines.push(`VM ${name}: not cleaned: ${causeOf(error)}`);
-		}
-	}
+	for (const name of names) lines.push(...(await cleanOne(host, name)));
 	return lines;
+};
+
+const cleanOne = async (host: string, name: string): Promise<string[]> => {
+	try {
+		const vm = vmIn(host, name);
+		if (!existsSync(vm.places.own)) return [];
+		const lock = tryLock(vm);
+		if (lock === undefined) return [];
+		try {
+			return await cleanVm(vm);
+		} finally {
+			lock.release();
+		}
+	} catch (error) {
+		return [`VM ${name}: not cleaned: ${causeOf(error)}`];
+	}
 };

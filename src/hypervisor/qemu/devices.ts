@@ -7,6 +7,7 @@ import { labNetdev } from "./lab-network.js";
 
 const SCSI: Readonly<Record<string, string>> = {
 	pvscsi: "pvscsi",
+	vmpvscsi: "pvscsi",
 	lsilogic: "lsi53c895a",
 	buslogic: "lsi53c895a",
 	lsisas1068: "mptsas1068",
@@ -19,14 +20,9 @@ const CARDS: Readonly<Record<string, string>> = {
 	virtio: "virtio-net-pci",
 };
 
-const scsiDriver = ({ controllers }: VmConfig, number: number): string =>
+/** QEMU's device for the SCSI controller of that number. */
+export const scsiDriver = ({ controllers }: VmConfig, number: number): string =>
 	SCSI[controllers.find((one) => one.bus === "scsi" && one.number === number)?.model ?? ""] ?? "virtio-scsi-pci";
-
-/** UEFI firmware as distributions build it reads no disk on these: their model's name; undefined for the others. */
-export const unreadByFirmware = (config: VmConfig, { bus, controller }: VmDisk): string | undefined => {
-	const driver = bus === "scsi" ? scsiDriver(config, controller) : "virtio-scsi-pci";
-	return driver === "virtio-scsi-pci" ? undefined : driver;
-};
 
 /** A guest whose disk's server is away waits; it never sees an error that ends when the server is back. */
 const WAITS = { werror: "stop", rerror: "stop" };

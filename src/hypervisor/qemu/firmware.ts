@@ -6,7 +6,8 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { VmConfig } from "../../vm/index.js";
 import { HypervisorError } from "../errors.js";
-import { unreadByFirmware } from "./devices.js";
+import { unreadByFirmware } from "../unread-by-firmware.js";
+import { scsiDriver } from "./devices.js";
 
 export interface Firmware {
 	/** absolute paths; both raw */
@@ -92,9 +93,8 @@ export const firmwareProblem = (config: VmConfig, found = findFirmware()): strin
 	if (config.firmware !== "uefi") return undefined;
 	if (config.secureBoot && config.disks.some(({ bus }) => bus === "ide"))
 		return "it boots with Secure Boot and has IDE disks, which QEMU does not give in one machine: put them on SATA";
-	const unread = config.disks.length > 0 ? unreadByFirmware(config, config.disks[0]) : undefined;
-	if (unread !== undefined)
-		return `it boots with UEFI from a ${unread} controller, which QEMU's firmware does not read: put its first disk on virtio, virtio-scsi, SATA or NVMe`;
+	const unread = unreadByFirmware(config, (controller) => scsiDriver(config, controller));
+	if (unread !== undefined) return unread;
 	if (found.some(({ secure }) => secure === config.secureBoot)) return undefined;
 	return `it boots with UEFI${config.secureBoot ? " and Secure Boot" : ""}, and there is no such firmware here: ${PACKAGE}`;
 };

@@ -2,23 +2,39 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { causeOf, HypervisorError } from "../errors.js";
+import type { AgentCall } from "../guest-agent.js";
+import { type Rest, withApplications } from "../vss.js";
 import { GuestAgent } from "./agent.js";
 import type { Vm } from "./vm.js";
 
 const THAW_MS = 10_000;
 
-export interface Rest {
-	consistency: "filesystem" | "crash";
-	/** why it is not more */
-	why: string | null;
-	frozenMs: number;
-}
+export type { Rest };
 
 /** Says that the guest may be frozen, should we be killed. */
 const note = (vm: Vm): string => join(vm.places.own, "frozen");
 
 /** Does `work` while the guest rests, or without when it does not come to rest in time. */
-export const atRest = async (vm: Vm, ms: number, work: () => Promise<void>): Promise<Rest> => {
+export const atRest = async (vm: Vm, freezeMs: number, work: () => Promise<void>): Promise<Rest> => {
+	try {
+		(await GuestAgent.connect(vm.places.agent)).close();
+	} catch (error) {
+		await work();
+		return { consistency: "crash", why: causeOf(error), frozenMs: 0 };
+	}
+	// Each call on a connection of its own: an answer that comes too late is nobody else's.
+	const call: AgentCall = async (command, args, ms) => {
+		const agent = await GuestAgent.connect(vm.places.agent);
+		try {
+			return await agent.call(command, args, ms);
+		} finally {
+			agent.close();
+		}
+	};
+	return withApplications(call, vm.name, () => whileFrozen(vm, freezeMs, work));
+};
+
+const whileFrozen = async (vm: Vm, ms: number, work: () => Promise<void>): Promise<Rest> => {
 	let agent: GuestAgent;
 	try {
 		agent = await GuestAgent.connect(vm.places.agent);

@@ -8,7 +8,7 @@ import type { Vm } from "./vm.js";
 const withAgent = async <T>(vm: Vm, work: (call: AgentCall) => Promise<T>): Promise<T> => {
 	const agent = await GuestAgent.connect(vm.places.agent);
 	try {
-		return await work((command, args) => agent.call(command, args));
+		return await work((command, args, ms) => agent.call(command, args, ms));
 	} catch (error) {
 		if (error instanceof HypervisorError) throw error;
 		throw new HypervisorError("FAILED", `VM ${vm.name}: the guest's agent refuses: ${causeOf(error)}`);

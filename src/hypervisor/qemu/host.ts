@@ -150,8 +150,8 @@ export class QemuHost implements Hypervisor {
 		await attachDisk(findVm(this.#folder, vm), disk, replace);
 	}
 
-	cleanUp(): Promise<string[]> {
-		return cleanUp(this.#folder);
+	cleanUp(vm?: string): Promise<string[]> {
+		return cleanUp(this.#folder, vm === undefined ? undefined : findVm(this.#folder, vm).name);
 	}
 
 	async close(): Promise<void> {
