@@ -22,6 +22,7 @@ const RUNS: Readonly<Record<string, boolean>> = {
 	recover: false,
 	repair: true,
 	restore: false,
+	verify: false,
 };
 
 export async function recorded(name: string, context: Context, work: () => Promise<number>): Promise<number> {

@@ -67,7 +67,8 @@ export interface VerifyingOptions {
 	/** of `springback hosts`; null: QEMU on this machine, in a folder of ours */
 	host: string | null;
 	repository: Repository;
-	verified(vm: string): Promise<Set<string>>;
+	/** ids of points that an earlier run has judged */
+	verified(): Promise<Set<string>>;
 	event(event: VerifyEvent): void;
 	/** the command line, for the report */
 	command: string;

@@ -10,7 +10,7 @@ export const choosePoints = async (
 	repository: Repository,
 	vm: string,
 	choice: PointChoice,
-	{ verified, random, now }: { verified(vm: string): Promise<Set<string>>; random(limit: number): number; now(): Date },
+	{ verified, random, now }: { verified(): Promise<Set<string>>; random(limit: number): number; now(): Date },
 ): Promise<Point[]> => {
 	if (choice.which === "named") return [await repository.resolve(`${vm}@${choice.point}`)];
 	const points = (await repository.points(vm)).reverse();
@@ -20,7 +20,7 @@ export const choosePoints = async (
 		case "latest":
 			return points.slice(0, 1);
 		case "new": {
-			const known = await verified(vm);
+			const known = await verified();
 			return points.filter(({ id }) => !known.has(id));
 		}
 		case "random": {

@@ -43,8 +43,8 @@ export interface VerifyWorld {
 	notes: Notes;
 	/** folder of ours: what labs note, and the folders of tests */
 	directory: string;
-	/** ids of the VM's points that an earlier run has verified */
-	verified(vm: string): Promise<Set<string>>;
+	/** ids of points that an earlier run has judged */
+	verified(): Promise<Set<string>>;
 	/** 0 … limit - 1 */
 	random(limit: number): number;
 	now(): Date;

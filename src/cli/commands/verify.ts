@@ -70,7 +70,7 @@ export default command;
 
 async function carryOut(context: Context, plan: VerificationPlan, repository: Repository): Promise<number> {
 	const options = {
-		...{ host: plan.host, repository, verified: (vm: string) => verifiedPoints(context, vm) },
+		...{ host: plan.host, repository, verified: () => verifiedPoints(context, repository) },
 		event: (event: VerifyEvent) => {
 			const line = words(event);
 			if (line !== undefined && !context.values.quiet) context.out.say(line);
@@ -81,9 +81,9 @@ async function carryOut(context: Context, plan: VerificationPlan, repository: Re
 		const report = await verify(plan, world);
 		const kept = await keepReport(context, report, {
 			junit: text(context, "junit"),
-			webhook:
-				plan.webhook === null ? undefined : { url: plan.webhook, secretFile: plan.webhookSecretFile ?? undefined },
+			webhook: plan.webhook === null ? undefined : { url: plan.webhook, secretFile: plan.webhookSecretFile ?? null },
 		});
+		for (const warning of kept.warnings) context.out.say(`warning: ${warning}`);
 		context.out.result(document(report, kept), summary(report, kept));
 		if (report.result === "cancelled") return EXIT.interrupted;
 		return report.result === "failed" ? EXIT.fault : report.result === "warning" ? EXIT.warnings : EXIT.ok;
