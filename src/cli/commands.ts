@@ -26,6 +26,7 @@ export const COMMANDS = {
 	key: () => import("./commands/key.js"),
 	hosts: () => import("./commands/hosts.js"),
 	vms: () => import("./commands/vms.js"),
+	report: () => import("./commands/report.js"),
 	doctor: () => import("./commands/doctor.js"),
 } satisfies Record<string, Load>;
 

@@ -2,6 +2,9 @@
 export type { SignedReport } from "./document.js";
 export { EvidenceError } from "./errors.js";
 export { importReports, reportsFolder } from "./folder.js";
+export { junit } from "./junit.js";
 export { fingerprintOfFile, loadSigner, ownFingerprint, type Signer, signerPaths } from "./signer.js";
-export { type FolderVerdict, type KnownKeys, type Verdict, verifyFolder, verifyReport } from "./verify.js";
+export { summaryText } from "./summary.js";
+export { type FolderVerdict, type KnownKeys, readReport, type Verdict, verifyFolder, verifyReport } from "./verify.js";
+export { type PostOptions, postResult } from "./webhook.js";
 export { type Written, writeReport } from "./write.js";

@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { readFileWhole } from "../../../native/durable-file.js";
 import type { ReportNote } from "../../catalog/index.js";
 import { decodeReport, type SignedReport, sha256Of } from "./document.js";
+import { EvidenceError } from "./errors.js";
 import { reportFiles } from "./folder.js";
 import { decodePage } from "./html/seal.js";
 
@@ -27,7 +28,7 @@ export interface Verdict {
 /** Every byte of a file, `.json` or `.html`. Throws what reading it throws. */
 export const verifyReport = (file: string, keys: KnownKeys): Verdict => {
 	const bytes = readFileWhole(file);
-	const form = /^\s*</.test(bytes.toString("latin1", 0, 64)) || file.endsWith(".html") ? "html" : "json";
+	const form = isPage(file, bytes) ? "html" : "json";
 	const { document, faults } = decoded(form === "html" ? decodePage : decodeReport, bytes);
 	const sha256 = sha256Of(bytes);
 	if (document === undefined) return { file, form, ok: false, faults, key: null, document, sha256 };
@@ -108,3 +109,13 @@ const brokenLinks = (reports: readonly Verdict[]): { run: string; what: string }
 		return same ? [] : [{ run: report.id, what: `run ${before.run} is not the report that ${report.id} came after` }];
 	});
 };
+
+/** A report that is shown: whole, whoever signed it. Throws EvidenceError DAMAGED. */
+export const readReport = (file: string, bytes: Buffer): SignedReport => {
+	const { document, faults } = decoded(isPage(file, bytes) ? decodePage : decodeReport, bytes);
+	if (document === undefined) throw new EvidenceError("DAMAGED", `${file} is no sound report: ${faults[0]}`);
+	return document;
+};
+
+const isPage = (file: string, bytes: Buffer): boolean =>
+	file.endsWith(".html") || /^\s*</.test(bytes.toString("latin1", 0, 64));

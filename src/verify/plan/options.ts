@@ -51,8 +51,9 @@ const readObject = (schema: JsonSchema, place: Place, source: Source): Record<st
 
 const readArray = (schema: JsonSchema, place: Place, source: Source): unknown[] => {
 	const items = source.items(place) ?? [];
-	if (items.length < count(schema.minItems, 0) || items.length > count(schema.maxItems, Infinity))
-		refuse(schema, place, source);
+	const [fewest, most] = [count(schema.minItems, 0), count(schema.maxItems, Infinity)];
+	if (items.length < fewest) source.fail(place, `has ${items.length} items: at least ${fewest} are needed`);
+	if (items.length > most) source.fail(place, `has ${items.length} items: at most ${most} are allowed`);
 	return items.map((item) => read((schema.items ?? {}) as JsonSchema, item, source));
 };
 

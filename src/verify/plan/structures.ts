@@ -102,7 +102,9 @@ export const list = <T>(
 	},
 	read(place, source) {
 		const items = source.items(place) ?? refuse(place, source, words);
-		if (items.length < (bounds.min ?? 0) || items.length > (bounds.max ?? Infinity)) refuse(place, source, words);
+		if (items.length < (bounds.min ?? 0)) source.fail(place, `is empty: it must be ${words}`);
+		if (items.length > (bounds.max ?? Infinity))
+			source.fail(place, `has ${items.length} items: at most ${bounds.max} are allowed`);
 		return items.map((item) => ({ place: item, value: shape.read(item, source) }));
 	},
 });
