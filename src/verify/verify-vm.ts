@@ -102,10 +102,11 @@ class VmRun {
 		try {
 			mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
 			await this.#boot();
-			// What must pass first: how long a service takes to come up says nothing once something else was waited for.
+			// Services that must pass first: how long one takes to come up says nothing once something else was waited for.
+			const place = ({ kind, optional }: TestSpec): number => (optional ? 2 : kind === "boot" ? 1 : 0);
 			const online = guest.plan.tests
 				.filter((spec) => world.kindOf(spec.kind)?.offline !== true)
-				.sort((a, b) => Number(a.optional) - Number(b.optional));
+				.sort((a, b) => place(a) - place(b));
 			const ready = this.#stable?.stable === true;
 			for (const spec of online)
 				if (ready || spec.kind === "boot") await this.#test(spec);
