@@ -110,6 +110,8 @@ export interface RegisterRequest {
 	networks: Record<string, string>;
 	/** kept with the VM: finds it again; empty: it is of none */
 	session: string;
+	/** keeps what the serial console says, for `console`; gives the VM one when it has none */
+	console?: boolean;
 	/** those of `readConfig`: a driver that wrote them takes from them what `config` cannot say (NVRAM, TPM, devices) */
 	files?: VmDescription["files"];
 }
@@ -172,7 +174,7 @@ export interface Hypervisor {
 	addresses(vm: string): Promise<string[]>;
 	/** The screen as PNG. */
 	screenshot(vm: string): Promise<Buffer>;
-	/** What the serial console has said since the VM was powered on, its last MiB; "" without a console. */
+	/** What the serial console has said since the VM was powered on, its last MiB; "" where it is not kept. */
 	console?(vm: string): Promise<string>;
 	/** The VM Generation ID that its guest sees; null: none. */
 	generation?(vm: string): Promise<string | null>;

@@ -60,6 +60,7 @@ export class Machine {
 	/** on the host; "" until it is registered */
 	id = "";
 	#published: Published | undefined;
+	#tcp = false;
 
 	constructor(
 		readonly guest: Guest,
@@ -74,6 +75,7 @@ export class Machine {
 		this.notes.add("sessions", session);
 		const uid = (await this.host.diskUser?.()) ?? null;
 		const other = uid === 0 || uid === process.getuid?.() ? null : uid;
+		this.#tcp = other !== null;
 		this.#published = await this.world.serving.publish(session, `${point.vm}@${point.id}`, {
 			...{ listen: null, redirect: null, diskUser: other },
 		});
@@ -97,11 +99,28 @@ export class Machine {
 			name,
 			// Whose original is on this host is somebody else here: the host wants it so.
 			config: { ...config, name, uuid: taken || config.uuid === null ? randomUUID() : config.uuid },
-			disks: this.#published!.disks.map(({ disk, uris }) => ({ name: disk, source: uris[0], format: "raw" as const })),
+			disks: this.#published!.disks.map(({ disk, uris }) => ({
+				name: disk,
+				source: this.#sourceOf(uris),
+				format: "raw" as const,
+			})),
+			console: true,
 			networks,
 			session,
 			files: await filesOf(this.world.repository, point),
 		});
+	}
+
+	/** A UNIX socket of ours is open to us alone: another user's QEMU comes over loopback. */
+	#sourceOf(uris: string[]): string {
+		const wanted = uris.find((uri) => uri.startsWith(this.#tcp ? "nbd:" : "nbd+unix:"));
+		if (wanted !== undefined) return wanted;
+		throw new VerifyError(
+			"STATE",
+			this.#tcp
+				? "NBD is not served over TCP without TLS: finish what the mount process serves first, or use another --state"
+				: "the mount process has no NBD socket: use a shorter --state, whose path with the socket's name has 107 bytes at most",
+		);
 	}
 
 	async powerOn(): Promise<void> {

@@ -36,6 +36,8 @@ export interface DomainChanges {
 	loose: "ethernet" | "user";
 	/** for a domain made anew */
 	type: "kvm" | "qemu";
+	/** file that gets what the serial console says; undefined: as in the original */
+	console?: string;
 	/** seconds that QEMU waits for an NBD server that went away; undefined where libvirt has no such setting (before 9.3) */
 	reconnectDelay?: number;
 }
@@ -54,7 +56,43 @@ export function domainFor(original: Uint8Array | undefined, changes: DomainChang
 	const devices = child(domain, "devices")!;
 	metadata(domain, changes.session, rewriteDisks(devices, targets, changes));
 	rewriteCards(devices, changes);
+	resize(domain, changes.config);
+	if (changes.console !== undefined) logConsole(devices, changes.console);
 	return writeNodes([domain]);
+}
+
+/** Memory and processors, where they are to be others than the original's. */
+function resize(domain: Node, { memoryMiB, cpus }: VmConfig): void {
+	const { config } = parseDomain(Buffer.from(writeNodes([domain])));
+	if (config.memoryMiB !== memoryMiB) {
+		setChild(domain, node("memory", { unit: "MiB" }, String(memoryMiB)));
+		for (const one of children(domain).filter((two) => ["currentMemory", "maxMemory"].includes(tagOf(two))))
+			remove(domain, one);
+	}
+	if (config.cpus === cpus) return;
+	setChild(domain, node("vcpu", {}, String(cpus)));
+	for (const one of children(domain).filter((two) => ["vcpus", "cputune", "numatune"].includes(tagOf(two))))
+		remove(domain, one);
+	const cpu = child(domain, "cpu");
+	for (const one of cpu === undefined ? [] : children(cpu).filter((two) => ["topology", "numa"].includes(tagOf(two))))
+		remove(cpu!, one);
+}
+
+/** The first serial port also writes into a file, anew at each start. */
+function logConsole(devices: Node, file: string): void {
+	let serial = child(devices, "serial");
+	if (serial === undefined) {
+		serial = node("serial", { type: "pty" }, [node("target", { port: "0" })]);
+		children(devices).push(serial);
+	}
+	setChild(serial, node("log", { file, append: "off" }));
+}
+
+/** The file that a VM's serial port writes into; undefined: none. */
+export function consoleOf(domain: Uint8Array): string | undefined {
+	const devices = child(domainOf(checkedXml(domain, "domain XML")), "devices");
+	const serial = devices === undefined ? undefined : child(devices, "serial");
+	return attr(serial === undefined ? undefined : child(serial, "log"), "file");
 }
 
 /** Throws ConfigError. @param text checked before */

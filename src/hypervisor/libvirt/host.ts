@@ -21,8 +21,9 @@ import { agentOf, heartbeat } from "./agent.js";
 import { attachDisk } from "./attach-disk.js";
 import { checkHost } from "./check.js";
 import { cleanUp } from "./clean-up.js";
+import { consoleText } from "./console.js";
 import { diskUser } from "./disk-user.js";
-import { findDomain, type Host, stoppedByDisk } from "./domain.js";
+import { definitionOf, findDomain, type Host, stoppedByDisk } from "./domain.js";
 import { fitted } from "./fit.js";
 import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
@@ -104,6 +105,22 @@ export class LibvirtHost implements Hypervisor {
 			await this.#host.virsh.call(["screenshot", id, "--file", path]);
 			return readFileSync(path);
 		});
+	}
+
+	async console(vm: string): Promise<string> {
+		return consoleText(await findDomain(this.#host, vm));
+	}
+
+	async generation(vm: string): Promise<string | null> {
+		const xml = (await definitionOf(await findDomain(this.#host, vm), "stored")).toString("utf8");
+		return /<genid>([0-9a-f-]{36})<\/genid>/i.exec(xml)?.[1] ?? null;
+	}
+
+	async versions(): Promise<Record<string, string>> {
+		const text = await this.#host.virsh.call(["version", "--daemon"]);
+		const of = (what: RegExp): string | undefined => what.exec(text)?.[1];
+		const [libvirt, qemu] = [of(/against daemon: (\S+)/), of(/hypervisor: QEMU (\S+)/)];
+		return { ...(libvirt === undefined ? {} : { libvirt }), ...(qemu === undefined ? {} : { qemu }) };
 	}
 
 	async run(vm: string, program: string, args: string[], timeoutMs?: number): Promise<GuestResult> {

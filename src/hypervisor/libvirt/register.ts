@@ -1,8 +1,19 @@
 /** A VM made by us, and taken away again. */
 import { randomUUID } from "node:crypto";
-import { constants as C, closeSync, fsyncSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+	constants as C,
+	closeSync,
+	fsyncSync,
+	mkdirSync,
+	openSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+	writeSync,
+} from "node:fs";
+import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { ConfigError, domainFor } from "../../vm/index.js";
+import { ConfigError, consoleOf, domainFor } from "../../vm/index.js";
 import type { RegisterDisk, RegisterRequest } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
 import { diskUser } from "./disk-user.js";
@@ -48,6 +59,7 @@ export const register = async (host: Host, request: RegisterRequest): Promise<st
 			networks: config.nics.map(({ network }) => request.networks[network ?? ""] ?? null),
 			loose: host.uri.session ? "user" : "ethernet",
 			type: original === undefined ? await acceleration(host) : "qemu",
+			console: request.console === true && host.uri.local ? consolePath(host, uuid) : undefined,
 			reconnectDelay: await reconnectDelay(host, request.disks),
 		});
 	} catch (error) {
@@ -155,10 +167,18 @@ export const unregister = async (domain: Domain): Promise<void> => {
 	}
 };
 
+/** Where libvirt's own logs are: its log daemon, or QEMU's user, writes there. */
+const consolePath = ({ uri }: Host, uuid: string): string =>
+	join(
+		uri.session ? join(homedir(), ".cache/libvirt/qemu/log") : "/var/log/libvirt/qemu",
+		`springback-${uuid}.console`,
+	);
+
 /** NVRAM and TPM are kept of a VM that we did not make. */
 export const undefine = async (domain: Domain, keep = false): Promise<void> => {
 	const { host, id } = domain;
-	const ours = !keep && described(domain, await definitionOf(domain, "stored")).session !== null;
+	const definition = await definitionOf(domain, "stored");
+	const ours = !keep && described(domain, definition).session !== null;
 	const more = ours ? ["--nvram", "--tpm"] : ["--keep-nvram", "--keep-tpm"];
 	const call = ["undefine", id, "--managed-save", "--checkpoints-metadata", "--snapshots-metadata"];
 	try {
@@ -168,4 +188,7 @@ export const undefine = async (domain: Domain, keep = false): Promise<void> => {
 		if (!/option|flags/i.test(causeOf(error))) throw error;
 		await host.virsh.call([...call, more[0]]);
 	}
+	const log = ours && host.uri.local ? consoleOf(definition) : undefined;
+	// libvirt's log daemon also keeps older parts.
+	if (log === consolePath(host, id)) for (const old of ["", ".0", ".1", ".2"]) rmSync(log + old, { force: true });
 };
