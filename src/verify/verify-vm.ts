@@ -245,6 +245,8 @@ class VmRun {
 		this.console = (await host.console?.(this.#machine.id).catch(() => "")) ?? "";
 		this.#counts = (await world.serving.counts(guest.session).catch(() => undefined)) ?? this.#counts;
 		this.readInAll = this.#counts?.bytesRead ?? null;
+		// One that was known by its agent first may have been asked, too.
+		if ((await this.#addresses()).length > 0) this.timeline.note("address", this.addresses.join(", "));
 	}
 
 	async #picture(when: VmReport["screenshots"][number]["when"]): Promise<void> {
