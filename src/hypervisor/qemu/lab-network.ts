@@ -73,7 +73,8 @@ export const enterLab = async ({ name, definition: { config } }: Vm): Promise<st
 		if (place === undefined) continue;
 		const tap = tapName(config.uuid!, index);
 		try {
-			// One that is there from an earlier start is used again.
+			// From an earlier start.
+			await run(ip, ["-n", namespace, "link", "del", tap]).catch(() => {});
 			await run(ip, ["-n", namespace, "tuntap", "add", "dev", tap, "mode", "tap"]);
 			await run(ip, ["-n", namespace, "link", "set", tap, "master", place.bridge, "up"]);
 		} catch (error) {
