@@ -61,9 +61,7 @@ Promise.all(process.argv.slice(1).map((one) => new Promise((done) => {
 
 const answers = (run: (...command: string[]) => { output: string }, hosts: string[], ...kinds: string[]): string[] => {
 	const tries = hosts.flatMap((host) => kinds.map((kind) => `${kind} ${host}`));
-	return run(process.execPath, "-e", TRY, ...tries)
-		.output.split("\n")
-		.filter(Boolean);
+	return [...new Set(run(process.execPath, "-e", TRY, ...tries).output.split("\n"))].filter(Boolean);
 };
 
 /** Those that answer, asked all at once. */
