@@ -23,10 +23,14 @@ const environment = (): NodeJS.ProcessEnv => ({
 /** What the program prints. Rejects with LabError and the program's own words. */
 export const run = (program: string, args: string[], input = ""): Promise<string> =>
 	new Promise((resolve, reject) => {
-		const child = spawn(program, args, { stdio: "pipe", env: environment(), timeout: CALL_MS, killSignal: "SIGKILL" });
+		const child = spawn(program, args, { stdio: "pipe", env: environment() });
+		const timer = setTimeout(() => child.kill("SIGKILL"), CALL_MS);
 		let out = "";
 		let words = "";
-		child.once("error", (error: NodeJS.ErrnoException) => reject(notRun(program, error)));
+		child.once("error", (error: NodeJS.ErrnoException) => {
+			clearTimeout(timer);
+			reject(notRun(program, error));
+		});
 		child.stdout.setEncoding("utf8").on("data", (piece: string) => {
 			out += piece;
 			if (out.length > OUTPUT) child.kill("SIGKILL");
@@ -38,6 +42,7 @@ export const run = (program: string, args: string[], input = ""): Promise<string
 		child.stdin.on("error", () => {});
 		child.stdin.end(input);
 		child.once("close", (code, signal) => {
+			clearTimeout(timer);
 			if (code === 0) resolve(out);
 			else reject(refusal(program, args, words, code ?? signal));
 		});

@@ -146,3 +146,23 @@ t.test("an id is open once; requests that contradict themselves", async (t) => {
 	await t.rejects(openLab({ ...request, id: "x" }), { code: "INVALID" });
 	t.same(inventory(directory).files, []);
 });
+
+t.test("many guests at once: each has an address of its own outside", async (t) => {
+	const guests = Array.from({ length: 40 }, (_, n) => {
+		const mac = `52:54:00:00:01:${n.toString(16).padStart(2, "0")}`;
+		return {
+			...{ name: `g${n}`, nics: [{ mac, network: "n" }], ports: [] },
+			addresses: { [mac]: `10.0.${n}.77` },
+		};
+	});
+	const lab = await openLab({ id: "00000005", directory, host: "qemu", networks: [{ name: "n" }], guests });
+	const ways = await Promise.all(guests.map(({ name }) => lab.reach(name)));
+	t.equal(new Set(ways).size, 40);
+	const guest = new WireGuest("g39", guests[39].nics[0].mac, lab.networks("g39").n);
+	guest.address("10.0.39.77/24");
+	await guest.serve(80, "last");
+	t.match(await ask(ways[39]!, 80), /^last for 10\.0\.39\./);
+	guest.close();
+	await Promise.all([lab.close(), lab.close()]);
+	t.same(inventory(directory).namespaces, []);
+});

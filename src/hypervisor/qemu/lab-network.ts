@@ -73,7 +73,9 @@ export const enterLab = async ({ name, definition: { config } }: Vm): Promise<st
 		if (place === undefined) continue;
 		const tap = tapName(config.uuid!, index);
 		try {
-			await makeTap(ip, namespace, tap);
+			// From an earlier start.
+			await run(ip, ["-n", namespace, "link", "del", tap]).catch(() => {});
+			await run(ip, ["-n", namespace, "tuntap", "add", "dev", tap, "mode", "tap"]);
 			await run(ip, ["-n", namespace, "link", "set", tap, "master", place.bridge, "up"]);
 		} catch (error) {
 			const words = (error as { stderr?: string }).stderr ?? "";
@@ -84,16 +86,6 @@ export const enterLab = async ({ name, definition: { config } }: Vm): Promise<st
 		}
 	}
 	return [nsenter, `--net=/run/netns/${namespace}`, "--"];
-};
-
-/** One that is there from an earlier start, which did not come up, is used again. */
-const makeTap = async (ip: string, namespace: string, tap: string): Promise<void> => {
-	try {
-		await run(ip, ["-n", namespace, "tuntap", "add", "dev", tap, "mode", "tap"]);
-	} catch (error) {
-		// `ip` asks for a new device (IFF_TUN_EXCL): one of that name is busy.
-		if (!/resource busy/i.test((error as { stderr?: string }).stderr ?? "")) throw error;
-	}
 };
 
 const program = (name: string, debianPackage: string): string => {

@@ -31,6 +31,8 @@ export class GuestAddresses {
 	readonly #gateways: Gateway[];
 	readonly #mapped = new Map<number, Mapped>();
 	readonly #known = new Set<number>();
+	/** one change at a time: each begins with what the one before has made */
+	#last: Promise<unknown> = Promise.resolve();
 
 	constructor(
 		readonly names: Names,
@@ -47,10 +49,11 @@ export class GuestAddresses {
 	}
 
 	/** Addresses in use by guests are never taken as ours, and given up where we have them. */
-	async seen(address: number): Promise<void> {
-		if (this.#known.has(address) && !this.#gateways.some((one) => one.address === address)) return;
-		this.#known.add(address);
-		for (const gateway of this.#gateways.filter((one) => one.address === address)) await this.#giveUp(gateway);
+	seen(address: number): Promise<void> {
+		return this.#next(async () => {
+			this.#known.add(address);
+			for (const gateway of this.#gateways.filter((one) => one.address === address)) await this.#giveUp(gateway);
+		});
 	}
 
 	/**
@@ -58,7 +61,17 @@ export class GuestAddresses {
 	 *
 	 * @param mac the card that is known to have it
 	 */
-	async outside(address: number, network: number, mac: string | undefined): Promise<number> {
+	outside(address: number, network: number, mac: string | undefined): Promise<number> {
+		return this.#next(() => this.#outside(address, network, mac));
+	}
+
+	#next<T>(change: () => Promise<T>): Promise<T> {
+		const done = this.#last.then(change);
+		this.#last = done.catch(() => {});
+		return done;
+	}
+
+	async #outside(address: number, network: number, mac: string | undefined): Promise<number> {
 		const found = this.#mapped.get(address);
 		if (found !== undefined && found.network === network && (mac === undefined || found.mac === mac))
 			return found.outside;

@@ -35,9 +35,12 @@ export const openNamespaceLab = async (request: LabRequest): Promise<Lab> => {
 	} catch (error) {
 		// Without the lock it is another's.
 		if (lock !== undefined) {
-			await takeAway(id).catch(() => {});
+			// What stays is still noted.
+			await takeAway(id).then(
+				() => removeNote(directory, id),
+				() => {},
+			);
 			lock.release();
-			removeNote(directory, id);
 		}
 		throw error;
 	}
@@ -51,7 +54,7 @@ class NamespaceLab implements Lab {
 	#looking: Promise<void> | undefined;
 	#timer: NodeJS.Timeout | undefined;
 	#told = "";
-	#closed = false;
+	#closing: Promise<void> | undefined;
 
 	constructor(
 		readonly request: LabRequest,
@@ -113,9 +116,12 @@ class NamespaceLab implements Lab {
 	async reach(guest: string): Promise<string | undefined> {
 		const { nics } = this.#guest(guest);
 		await this.#look();
-		const [seen] = this.#shown.get(guest)!;
-		const declared = nics.find(({ address }) => address !== undefined);
-		const [address, where] = seen ?? [declared?.address, { network: declared?.network ?? 0, mac: declared?.mac }];
+		const declared = nics.filter((nic) => nic.address !== undefined);
+		const shown = [...this.#shown.get(guest)!];
+		// What is declared and has been shown, what fits to its network, what has been shown, what is declared.
+		const [address, where] = shown.find(([one]) => declared.some((nic) => nic.address === one)) ??
+			shown.find(([one, { network }]) => contains(this.layout.networks[network].subnet, one)) ??
+			shown[0] ?? [declared[0]?.address, declared[0]];
 		if (address === undefined) return undefined;
 		return formatAddress(await this.mapping.outside(address, where.network, where.mac));
 	}
@@ -125,13 +131,20 @@ class NamespaceLab implements Lab {
 		return host === undefined ? undefined : { host, port };
 	}
 
-	async close(): Promise<void> {
-		if (this.#closed) return;
+	close(): Promise<void> {
+		this.#closing ??= this.#close().catch((error) => {
+			// It may be tried again.
+			this.#closing = undefined;
+			throw error;
+		});
+		return this.#closing;
+	}
+
+	async #close(): Promise<void> {
 		clearInterval(this.#timer);
 		await this.#looking?.catch(() => {});
 		await takeAway(this.id);
 		removeNote(this.request.directory, this.id);
-		this.#closed = true;
 		this.lock.release();
 	}
 
@@ -155,7 +168,7 @@ class NamespaceLab implements Lab {
 	}
 
 	async #lookOnce(): Promise<void> {
-		if (this.#closed) return;
+		if (this.#closing !== undefined) return;
 		for (const { mac, address: text } of await spokenOf(this.names, this.folder)) {
 			const address = parseAddress(text);
 			const owner = this.#owners.get(mac);

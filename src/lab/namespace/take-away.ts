@@ -47,12 +47,21 @@ const entries = (folder: string): string[] => {
 	}
 };
 
+/** Without the program there is nothing that it has made. */
+const listed = (program: string, args: string[]): Promise<string> =>
+	run(program, args).catch((error: LabError) => {
+		if (error.code === "UNSUPPORTED") return "";
+		throw error;
+	});
+
 /** Of this process's own namespace. */
 const deviceNames = async (): Promise<string[]> =>
-	(JSON.parse((await run("ip", ["-j", "link", "show"])) || "[]") as { ifname: string }[]).map(({ ifname }) => ifname);
+	(JSON.parse((await listed("ip", ["-j", "link", "show"])) || "[]") as { ifname: string }[]).map(
+		({ ifname }) => ifname,
+	);
 
 const tables = async (): Promise<string[]> =>
-	(await run("nft", ["list", "tables"])).split("\n").flatMap((line) => /^table netdev (\S+)$/.exec(line)?.[1] ?? []);
+	(await listed("nft", ["list", "tables"])).split("\n").flatMap((line) => /^table netdev (\S+)$/.exec(line)?.[1] ?? []);
 
 /** Somebody else may take the same things away at the same time. */
 const ignoreMissing = (call: Promise<unknown>): Promise<unknown> =>
