@@ -16,10 +16,12 @@ export interface ProgramRun {
 	/** the whole environment */
 	env: Record<string, string>;
 	cwd: string;
-	/** ends it: SIGTERM to its group, SIGKILL two seconds later */
+	/** ends it: SIGTERM to its group, SIGKILL later */
 	signal: AbortSignal;
 	/** becomes its file descriptor 3; ours is closed then */
 	channel?: Socket;
+	/** ms between SIGTERM and SIGKILL; default 2000 */
+	graceMs?: number;
 }
 
 export interface ProgramResult {
@@ -39,7 +41,15 @@ const LAST_WORDS_MS = 300;
 const KEPT_BYTES = 64 * 1024;
 
 /** Rejects with a system error when it cannot be started. When it resolves, nothing of its group is left. */
-export const runProgram = async ({ program, args, env, cwd, signal, channel }: ProgramRun): Promise<ProgramResult> => {
+export const runProgram = async ({
+	program,
+	args,
+	env,
+	cwd,
+	signal,
+	channel,
+	graceMs = GRACE_MS,
+}: ProgramRun): Promise<ProgramResult> => {
 	if (signal.aborted) return { code: null, by: "SIGTERM", output: "", interrupted: true };
 	const more = channel === undefined ? [] : [channel];
 	const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "pipe", ...more], env, cwd });
@@ -50,7 +60,7 @@ export const runProgram = async ({ program, args, env, cwd, signal, channel }: P
 	let last: NodeJS.Timeout | undefined;
 	const stop = () => {
 		killGroup(child.pid, "SIGTERM");
-		last ??= setTimeout(() => killGroup(child.pid, "SIGKILL"), GRACE_MS);
+		last ??= setTimeout(() => killGroup(child.pid, "SIGKILL"), graceMs);
 	};
 	signal.addEventListener("abort", stop, { once: true });
 	const closed = new Promise((resolve) => child.once("close", resolve));

@@ -105,6 +105,8 @@ export const inSandbox = async (
 			cwd: "/",
 			signal,
 			channel: await connected(path),
+			// The first process of a namespace is deaf to SIGTERM, and there is nothing to tidy up.
+			graceMs: 0,
 		});
 		const words = result.output.trim().split("\n").at(-1) ?? "";
 		if (!result.interrupted && (result.code === NOT_READY || /^(?:unshare|setpriv): /.test(words)))
