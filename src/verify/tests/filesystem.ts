@@ -120,7 +120,12 @@ const checkWith = async (
 		return finding("unchecked", `${checker.program} is not installed (package ${checker.package})`);
 	const scratch = new Scratch(image, join(context.directory, "scratch"), SCRATCH_BYTES);
 	try {
-		const result = await inSandbox(scratch, [checker.program, ...checker.args, VOLUME], context.signal);
+		const result = await inSandbox(
+			scratch,
+			[checker.program, ...checker.args, VOLUME],
+			context.directory,
+			context.signal,
+		);
 		const output = plain(result.output).replaceAll(VOLUME, name);
 		if (result.interrupted) throw new Error("interrupted");
 		if (scratch.failure !== undefined) return finding("unreadable", oneLine(scratch.failure.message), output);

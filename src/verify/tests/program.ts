@@ -4,7 +4,9 @@
  */
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
+import type { Socket } from "node:net";
 import { delimiter, join } from "node:path";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export interface ProgramRun {
@@ -14,8 +16,12 @@ export interface ProgramRun {
 	/** the whole environment */
 	env: Record<string, string>;
 	cwd: string;
-	/** ends it: SIGTERM to its group, SIGKILL two seconds later */
+	/** ends it: SIGTERM to its group, SIGKILL later */
 	signal: AbortSignal;
+	/** becomes its file descriptor 3; ours is closed then */
+	channel?: Socket;
+	/** ms between SIGTERM and SIGKILL; default 2000 */
+	graceMs?: number;
 }
 
 export interface ProgramResult {
@@ -35,15 +41,26 @@ const LAST_WORDS_MS = 300;
 const KEPT_BYTES = 64 * 1024;
 
 /** Rejects with a system error when it cannot be started. When it resolves, nothing of its group is left. */
-export const runProgram = async ({ program, args, env, cwd, signal }: ProgramRun): Promise<ProgramResult> => {
+export const runProgram = async ({
+	program,
+	args,
+	env,
+	cwd,
+	signal,
+	channel,
+	graceMs = GRACE_MS,
+}: ProgramRun): Promise<ProgramResult> => {
 	if (signal.aborted) return { code: null, by: "SIGTERM", output: "", interrupted: true };
-	const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "pipe"], env, cwd });
+	const more = channel === undefined ? [] : [channel];
+	const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "pipe", ...more], env, cwd });
+	channel?.destroy();
+	const [stdout, stderr] = [child.stdout as Readable, child.stderr as Readable];
 	const kept = new KeptOutput();
-	for (const stream of [child.stdout, child.stderr]) stream.on("data", (piece: Buffer) => kept.add(piece));
+	for (const stream of [stdout, stderr]) stream.on("data", (piece: Buffer) => kept.add(piece));
 	let last: NodeJS.Timeout | undefined;
 	const stop = () => {
 		killGroup(child.pid, "SIGTERM");
-		last ??= setTimeout(() => killGroup(child.pid, "SIGKILL"), GRACE_MS);
+		last ??= setTimeout(() => killGroup(child.pid, "SIGKILL"), graceMs);
 	};
 	signal.addEventListener("abort", stop, { once: true });
 	const closed = new Promise((resolve) => child.once("close", resolve));
@@ -59,8 +76,8 @@ export const runProgram = async ({ program, args, env, cwd, signal }: ProgramRun
 		signal.removeEventListener("abort", stop);
 		// What it left running in the background.
 		killGroup(child.pid, "SIGKILL");
-		child.stdout.destroy();
-		child.stderr.destroy();
+		stdout.destroy();
+		stderr.destroy();
 	}
 };
 

@@ -39,16 +39,17 @@ const broken = (result: ProgramResult, lines: string[]): Verdict => ({
 
 /**
  * e2fsck(8) -fy: replays the journal, then checks all and repairs on the throw-away copy. Exit code 0: nothing was wrong; 1:
- * something was put right, which is a journal or the list of deleted files that were open (orphans), or damage.
+ * something was put right: the journal, the list of deleted files that were open (orphans), the superblock's own sums (the
+ * kernel does not keep them while it has the file system mounted), or damage.
  */
 const ext: Checker = {
-	name: "ext",
+	name: "ext2/3/4",
 	program: "e2fsck",
 	package: "e2fsprogs",
 	args: ["-f", "-y"],
 	judge(result) {
 		const harmless =
-			/^(?:e2fsck \d|Pass \d|\S+: (?:recovering journal|\*{5}.*|\d+\/\d+ files .*)|\S+: \*{5} FILE SYSTEM WAS MODIFIED \*{5}|(?:Clearing|Truncating) orphaned inode .*|Setting free (?:blocks|inodes) count .*|Superblock last (?:mount|write) time .*|.* is in the future.*|.*IGNORED\.$|\(by less than a day.*)$/;
+			/^(?:e2fsck \d|Pass \d[A-E]?: |\S+: (?:recovering journal|\*{5} .* \*{5}|\d+\/\d+ files )|(?:Clearing|Truncating) orphaned inode |Setting free (?:blocks|inodes) count to |Free (?:blocks|inodes) count wrong \(\d+, counted=\d+\)\.|Fix\? yes|\S+ was not cleanly unmounted, check forced)/;
 		const lines = others(result, harmless);
 		if (result.code === 0) return clean();
 		return result.code === 1 && lines.length === 0 ? clean() : broken(result, lines);
@@ -66,7 +67,7 @@ const xfs: Checker = {
 	args: ["-n", "-f"],
 	judge(result) {
 		const steps =
-			/^(?:Phase \d|- |No modify flag set|would (?:not )?have|ALERT: |in a log|-n option|Maximum metadata LSN|Format log to cycle|Cannot get host filesystem geometry|Repair may fail|the image and the host|scan |found root inode chunk)/i;
+			/^(?:Phase \d|- |No modify flag set|would (?:not )?have|ALERT: |in a log|-n option|Maximum metadata LSN|Format log to cycle|ignored because the -n|which may be resolved|Cannot get host filesystem geometry|Repair may fail|the image and the host|scan |found root inode chunk)/i;
 		if (result.code === 0) return clean();
 		const lines = others(result, steps);
 		if (!/ALERT: The filesystem has valuable metadata changes in a log/.test(result.output))
@@ -78,7 +79,7 @@ const xfs: Checker = {
 		);
 		return damage.length > 0
 			? broken(result, damage)
-			: clean([`the log was not replayed: ${lines.length} remarks of xfs_repair may come of that`]);
+			: clean([`as far as can be seen without replaying its log (${lines.length} remarks)`]);
 	},
 };
 

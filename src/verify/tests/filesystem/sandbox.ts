@@ -7,9 +7,8 @@
  *   So the kernel never sees a file system or a partition in it, and only what the checker reads is read.
  * - What it writes goes to a `Scratch`. When we die, all of it dies, and the mounts with it.
  */
-import { chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { closeSync, constants, openSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { freeUserId } from "../../../backup/user-id.js";
 import { NbdServer } from "../../../nbd/index.js";
 import { findProgram, type ProgramResult, runProgram } from "../program.js";
@@ -28,36 +27,37 @@ export class SandboxError extends Error {
 	override readonly name = "SandboxError";
 }
 
-/** $1: our folder; the rest: the checker and its arguments. Errors before the checker runs end it with NOT_READY. */
+/**
+ * Its arguments are the checker and the checker's. File descriptor 3 is the NBD connection. Errors before the checker runs
+ * end it with NOT_READY. All that it makes lies in a tmpfs of its own namespace, mounted over /tmp.
+ */
 const SCRIPT = `
-folder=$1; root=$1/root; shift
+root=/tmp/root
 fail() { echo "sandbox: $*" >&2; exit ${NOT_READY}; }
 {
-	mount -t tmpfs -o mode=755 tmpfs "$root" &&
-	mkdir "$root/dev" "$root/proc" "$root/tmp" "$root/etc" &&
+	mount -t tmpfs -o mode=755,size=1m tmpfs /tmp &&
+	mkdir "$root" "$root/dev" "$root/proc" "$root/tmp" "$root/etc" &&
 	mount --rbind /proc "$root/proc"
 } || fail "cannot be made"
 for name in usr bin sbin lib lib32 lib64 libx32; do
 	if [ -L "/$name" ]; then cp -P "/$name" "$root/$name" || fail "cannot copy /$name"
 	elif [ -d "/$name" ]; then
-		mkdir "$root/$name" && mount --rbind "/$name" "$root/$name" && mount -o remount,bind,ro "$root/$name" || fail "cannot show /$name"
+		mkdir "$root/$name" && mount --rbind "/$name" "$root/$name" && mount -o remount,bind,ro "$root/$name" ||
+			fail "cannot show /$name"
 	fi
 done
 for name in null zero urandom fuse; do
 	: >"$root/dev/$name" && mount --bind "/dev/$name" "$root/dev/$name" || fail "cannot show /dev/$name"
 done
-: >"$root/nbd" && mount --bind "$folder/nbd" "$root/nbd" && : >"$root${VOLUME}" || fail "cannot be made"
-printf '[options]\\nbroken_system_clock = true\\n' >"$root/etc/e2fsck.conf"
-# The tmpfs itself, too: whoever fills it fills memory.
-mount -o remount,ro,bind "$root" && mount -t tmpfs -o size=64m tmpfs "$root/tmp" || fail "cannot be made"
-cd / || exit ${NOT_READY}
+: >"$root${VOLUME}" && printf '[options]\\nbroken_system_clock = true\\n' >"$root/etc/e2fsck.conf" || fail "cannot be made"
 chroot "$root" qemu-storage-daemon \\
-	--blockdev driver=nbd,node-name=volume,server.type=unix,server.path=/nbd,export=volume,cache.direct=on \\
-	--export type=fuse,id=volume,node-name=volume,mountpoint=${VOLUME},writable=on,allow-other=off >"$folder/log" 2>&1 &
+	--blockdev driver=nbd,node-name=volume,server.type=fd,server.str=3,export=volume \\
+	--export type=fuse,id=volume,node-name=volume,mountpoint=${VOLUME},writable=on,allow-other=off >/tmp/log 2>&1 &
 server=$!
+exec 3>&-
 tries=0
 until [ -s "$root${VOLUME}" ]; do
-	kill -0 $server 2>/dev/null && [ $tries -lt ${START_SECONDS * 20} ] || fail "the volume does not appear: $(tail -n 1 "$folder/log")"
+	kill -0 $server 2>/dev/null && [ $tries -lt ${START_SECONDS * 20} ] || fail "the volume does not appear: $(tail -n 1 /tmp/log)"
 	tries=$((tries + 1))
 	sleep 0.05
 done
@@ -69,11 +69,17 @@ code=$?
 exit $code
 `;
 
-/** `command`: path or name of the checker, and its arguments. Rejects with SandboxError. */
-export const inSandbox = async (volume: Scratch, command: string[], signal: AbortSignal): Promise<ProgramResult> => {
+/**
+ * `command`: name of the checker, and its arguments. `directory`: of ours; nothing is left in it. Rejects with SandboxError.
+ */
+export const inSandbox = async (
+	volume: Scratch,
+	command: string[],
+	directory: string,
+	signal: AbortSignal,
+): Promise<ProgramResult> => {
 	for (const [name, hint] of Object.entries(NEEDED))
 		if (findProgram([name]) === undefined) throw new SandboxError(`${name} is not installed (package ${hint})`);
-	const folder = mkdtempSync(join(tmpdir(), "springback-fs-"));
 	const uid = process.getuid?.() === 0 ? freeUserId() : undefined;
 	const server = new NbdServer({
 		exports: {
@@ -87,27 +93,40 @@ export const inSandbox = async (volume: Scratch, command: string[], signal: Abor
 		identify: () => ({ address: "sandbox" }),
 		log: () => {},
 	});
+	// Through a descriptor: the path of a socket has 107 bytes at most (unix(7)).
+	const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+	const path = `/proc/self/fd/${fd}/nbd`;
 	try {
-		await server.listenUnix(join(folder, "nbd"));
-		mkdirSync(join(folder, "root"));
-		if (uid !== undefined)
-			for (const path of [join(folder, "root"), join(folder, "nbd"), folder]) chownSync(path, uid, uid);
+		await server.listenUnix(path);
 		const result = await runProgram({
 			program: "setpriv",
-			args: [...confined(uid), ...NAMESPACES, "/bin/sh", "-c", SCRIPT, "sandbox", folder, ...command],
+			args: [...confined(uid), ...NAMESPACES, "/bin/sh", "-c", SCRIPT, "sandbox", ...command],
 			env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", E2FSCK_CONFIG: "/etc/e2fsck.conf" },
 			cwd: "/",
 			signal,
+			channel: await connected(path),
+			// The first process of a namespace is deaf to SIGTERM, and there is nothing to tidy up.
+			graceMs: 0,
 		});
 		const words = result.output.trim().split("\n").at(-1) ?? "";
-		if (!result.interrupted && (result.code === NOT_READY || /^(?:unshare|setpriv): /m.test(words)))
+		if (!result.interrupted && (result.code === NOT_READY || /^(?:unshare|setpriv): /.test(words)))
 			throw new SandboxError(`${words.replace(/^sandbox: /, "the sandbox ")} (it needs user namespaces and /dev/fuse)`);
 		return result;
 	} finally {
 		await server.close();
-		rmSync(folder, { recursive: true, force: true });
+		rmSync(path, { force: true });
+		closeSync(fd);
 	}
 };
+
+const connected = (path: string): Promise<Socket> =>
+	new Promise((resolve, reject) => {
+		const socket = connect(path);
+		// What the server greets with is for the one who gets the descriptor.
+		socket.pause();
+		socket.once("error", reject);
+		socket.once("connect", () => resolve(socket));
+	});
 
 const NEEDED: Readonly<Record<string, string>> = {
 	setpriv: "util-linux",
