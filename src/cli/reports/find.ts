@@ -13,7 +13,7 @@ export type Known = ReportNote & { vms: VerificationNote[] };
 export const foldersOf = (context: Context): string[] => {
 	const own = join(statePath(context), "reports");
 	const named = namesRepository(context) ? [reportsFolder(repositoryPath(context), statePath(context))] : [];
-	return [...new Set([...named, own])].filter((folder) => existsSync(folder));
+	return [...new Set([...named, own])];
 };
 
 /** Opens the catalogue and takes in reports that it does not know; says which files are damaged. */

@@ -1,5 +1,6 @@
 /** springback report verify */
 import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import {
 	fingerprintOfFile,
 	type KnownKeys,
@@ -23,13 +24,13 @@ export async function verifyReports(context: Context): Promise<number> {
 			const verdicts = context.positionals.map((word) => verifyReport(fileOf(word, known), keys));
 			return told(context, verdicts, [], []);
 		}
-		const folders = foldersOf(context);
-		const places = folders.length > 0 ? folders : [...new Set(known.map(({ file }) => folderOf(file)))];
-		const found = places.map((folder) =>
+		// A folder that is gone is looked for, too: the catalogue knows what was in it.
+		const folders = new Set([...foldersOf(context), ...known.map(({ file }) => dirname(file))]);
+		const found = [...folders].map((folder) =>
 			verifyFolder(
 				folder,
 				keys,
-				known.filter(({ file }) => folderOf(file) === folder),
+				known.filter(({ file }) => dirname(file) === folder),
 			),
 		);
 		return told(
@@ -42,8 +43,6 @@ export async function verifyReports(context: Context): Promise<number> {
 		catalog.close();
 	}
 }
-
-const folderOf = (file: string): string => file.slice(0, file.lastIndexOf("/"));
 
 function keysOf(context: Context): KnownKeys {
 	const keys = new Map<string, "own" | "given">();

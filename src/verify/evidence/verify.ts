@@ -76,7 +76,8 @@ export const verifyFolder = (folder: string, keys: KnownKeys, notes: readonly Re
 	const missing = new Map<string, string>();
 	for (const { run, file, started } of notes)
 		if (!present.has(run)) missing.set(run, `run ${run} of ${started} is gone: there was ${file}`);
-	for (const run of html) if (!present.has(run)) missing.set(run, `run ${run} has a page, but its JSON file is gone`);
+	for (const run of html)
+		if (!present.has(run) && !missing.has(run)) missing.set(run, `run ${run} has a page, but its JSON file is gone`);
 	for (const { run, what } of brokenLinks(reports)) if (!missing.has(run)) missing.set(run, what);
 	for (const verdict of reports) {
 		const note = notes.find(({ run }) => verdict.form === "json" && verdict.document?.report.id === run);
