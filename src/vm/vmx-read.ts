@@ -13,6 +13,7 @@ export function parseVmx(bytes: Uint8Array): VmConfig {
 	const notes: string[] = [];
 	const memory = vmx.number("memSize");
 	if (memory === undefined) notes.push(`memSize is not set: ${DEFAULT_MEMORY_MIB} MiB assumed`);
+	notes.push(...onlyVmwareHas(vmx));
 	return {
 		version: 1,
 		name: vmx.get("displayName") || null,
@@ -31,6 +32,18 @@ export function parseVmx(bytes: Uint8Array): VmConfig {
 		source: "vmx",
 		notes,
 	};
+}
+
+/** Devices that the neutral model does not know; a VM of another kind comes back without. */
+function onlyVmwareHas(vmx: VmxDictionary): string[] {
+	const media = devicesOf(vmx).flatMap(({ prefix }) => {
+		const file = vmx.get(`${prefix}.fileName`) ?? "";
+		const loaded = vmx.flag(`${prefix}.present`) && !isDisk(vmx, prefix) && /\.iso$/i.test(file);
+		return loaded ? [`the CD drive ${prefix} with ${file} comes back on VMware only`] : [];
+	});
+	const devices = vmx.keys().flatMap((key) => /^(pciPassthru\d+)\.present$/i.exec(key)?.[1] ?? []);
+	const passed = devices.filter((prefix) => vmx.flag(`${prefix}.present`));
+	return [...media, ...passed.map((prefix) => `the passed-through device ${prefix} comes back on VMware only`)];
 }
 
 /** The `.vmx` keys of devices on a bus, e.g. "scsi0:1", as [prefix, controller, unit] in order. */
