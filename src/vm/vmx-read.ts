@@ -6,6 +6,7 @@ import { VmxDictionary } from "./vmx-dictionary.js";
 /** In the order in which VMware's BIOS and EFI look for a boot disk unless told otherwise. */
 const VMX_BUSES = ["scsi", "nvme", "sata", "ide"] as const satisfies Bus[];
 const MAX_NICS = 10;
+const MAX_PASSED = 16;
 
 /** Throws ConfigError when the text is not a `.vmx`. */
 export function parseVmx(bytes: Uint8Array): VmConfig {
@@ -41,7 +42,7 @@ function onlyVmwareHas(vmx: VmxDictionary): string[] {
 		const loaded = vmx.flag(`${prefix}.present`) && !isDisk(vmx, prefix) && /\.iso$/i.test(file);
 		return loaded ? [`the CD drive ${prefix} with ${file} comes back on VMware only`] : [];
 	});
-	const devices = vmx.keys().flatMap((key) => /^(pciPassthru\d+)\.present$/i.exec(key)?.[1] ?? []);
+	const devices = Array.from({ length: MAX_PASSED }, (_, n) => `pciPassthru${n}`);
 	const passed = devices.filter((prefix) => vmx.flag(`${prefix}.present`));
 	return [...media, ...passed.map((prefix) => `the passed-through device ${prefix} comes back on VMware only`)];
 }
