@@ -6,6 +6,7 @@ import { VmxDictionary } from "./vmx-dictionary.js";
 /** In the order in which VMware's BIOS and EFI look for a boot disk unless told otherwise. */
 const VMX_BUSES = ["scsi", "nvme", "sata", "ide"] as const satisfies Bus[];
 const MAX_NICS = 10;
+const MAX_PASSED = 16;
 
 /** Throws ConfigError when the text is not a `.vmx`. */
 export function parseVmx(bytes: Uint8Array): VmConfig {
@@ -13,6 +14,7 @@ export function parseVmx(bytes: Uint8Array): VmConfig {
 	const notes: string[] = [];
 	const memory = vmx.number("memSize");
 	if (memory === undefined) notes.push(`memSize is not set: ${DEFAULT_MEMORY_MIB} MiB assumed`);
+	notes.push(...onlyVmwareHas(vmx));
 	return {
 		version: 1,
 		name: vmx.get("displayName") || null,
@@ -31,6 +33,18 @@ export function parseVmx(bytes: Uint8Array): VmConfig {
 		source: "vmx",
 		notes,
 	};
+}
+
+/** Devices that the neutral model does not know; a VM of another kind comes back without. */
+function onlyVmwareHas(vmx: VmxDictionary): string[] {
+	const media = devicesOf(vmx).flatMap(({ prefix }) => {
+		const file = vmx.get(`${prefix}.fileName`) ?? "";
+		const loaded = vmx.flag(`${prefix}.present`) && !isDisk(vmx, prefix) && /\.iso$/i.test(file);
+		return loaded ? [`the CD drive ${prefix} with ${file} comes back on VMware only`] : [];
+	});
+	const devices = Array.from({ length: MAX_PASSED }, (_, n) => `pciPassthru${n}`);
+	const passed = devices.filter((prefix) => vmx.flag(`${prefix}.present`));
+	return [...media, ...passed.map((prefix) => `the passed-through device ${prefix} comes back on VMware only`)];
 }
 
 /** The `.vmx` keys of devices on a bus, e.g. "scsi0:1", as [prefix, controller, unit] in order. */

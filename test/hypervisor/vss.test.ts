@@ -11,7 +11,7 @@ import { GERMAN, WindowsAgent } from "./windows-agent.js";
 const guest = (t: Test) => {
 	const folder = mkdtempSync("/tmp/sb-win-");
 	const vm = { name: "win", id: "x", places: vmPlaces(folder) } as Vm;
-	const agent = new WindowsAgent(vm.places.agent);
+	const agent = new WindowsAgent().listen(vm.places.agent);
 	t.teardown(() => {
 		agent.close();
 		rmSync(folder, { recursive: true, force: true });

@@ -53,17 +53,19 @@ export class WindowsAgent {
 	frozen = false;
 	/** guest-exec is among the commands that the agent was told to refuse */
 	runsNothing = false;
-	readonly #server: Server;
+	#server: Server | undefined;
 	readonly #sockets = new Set<Socket>();
 	readonly #ended = new Map<number, { code: number; text: string }>();
 	#pid = 100;
 
-	constructor(path: string) {
-		this.#server = createServer((socket) => this.#serve(socket)).listen(path);
+	/** As QEMU's socket of the agent's port. */
+	listen(path: string): this {
+		this.#server = createServer((socket) => this.serve(socket)).listen(path);
+		return this;
 	}
 
-	/** Speaks on a connection of somebody else's. */
-	#serve(socket: Socket): void {
+	/** Speaks on a connection that leads to the agent's port. */
+	serve(socket: Socket): void {
 		this.#sockets.add(socket);
 		let text = "";
 		socket.on("error", () => {});
@@ -143,7 +145,7 @@ export class WindowsAgent {
 
 	close(): void {
 		for (const socket of this.#sockets) socket.destroy();
-		this.#server.close();
+		this.#server?.close();
 	}
 }
 

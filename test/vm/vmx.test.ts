@@ -67,6 +67,11 @@ const published = (options: Partial<PublishedVmx>) =>
 	);
 
 t.test("reading a .vmx of ESXi", async (t) => {
+	t.strictSame(read(`${ESXI}pciPassthru0.present = "TRUE"\npciPassthru1.present = "FALSE"\n`).notes, [
+		"the CD drive sata0:0 with /vmfs/volumes/iso/debian.iso comes back on VMware only",
+		"the passed-through device pciPassthru0 comes back on VMware only",
+		"scsi0:1 is independent: a hypervisor's snapshot leaves it out",
+	]);
 	t.match(read(ESXI), {
 		version: 1,
 		name: "web",
