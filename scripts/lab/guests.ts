@@ -24,6 +24,11 @@ export function uefiImage(): string {
 	return build("uefi");
 }
 
+/** Raw image of the small guest: it boots within seconds and serves a page. Never write to it: see `smallDisk`. */
+export function smallImage(): string {
+	return build("small");
+}
+
 /** Writes at `target` a copy of the Debian image in which some files changed, as after a day of use. */
 export function evolveImage(source: string, target: string): void {
 	build("evolve", source, target);
