@@ -89,7 +89,10 @@ export type Fault =
 
 /** Moments in the order of time; ms since the VM's verification began. */
 export interface TimelineEntry {
-	/** "publish", "power-on", "first-read", "boot-sector", "kernel", "agent", "address", "stable", "test:NAME", "power-off", … */
+	/**
+	 * In the order in which they usually come: "publish", "register", "power-on", "first-read", "boot-loader" (the first read
+	 * beyond the first sector), "console", "kernel", "agent", "address", "stable", "test:NAME", "checksum", "power-off"
+	 */
 	what: string;
 	atMs: number;
 	/** ms, of what took time */

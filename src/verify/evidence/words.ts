@@ -69,13 +69,16 @@ export const worstFirst = (vms: readonly VmReport[]): VmReport[] => {
 
 const MOMENTS: Readonly<Record<string, string>> = {
 	publish: "Published",
+	register: "Made on the host",
 	"power-on": "Powered on",
 	"first-read": "First read from the backup",
-	"boot-sector": "Boot sector read",
+	"boot-loader": "Boot loader reads on",
+	console: "Console speaks",
 	kernel: "Kernel",
 	agent: "Guest agent answers",
 	address: "Has an address",
 	stable: "Booted",
+	checksum: "All blocks read",
 	"power-off": "Powered off",
 };
 
