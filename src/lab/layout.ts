@@ -18,6 +18,8 @@ import { ID } from "./names.js";
 export interface PlannedNetwork {
 	name: string;
 	subnet: Subnet;
+	/** false: nothing was said of it, and guests with fixed addresses are in another */
+	known: boolean;
 	gateway: number;
 	range: [number, number];
 	names: Record<string, string>;
@@ -124,7 +126,8 @@ const plan = (network: LabNetwork, n: number, declared: number[]): PlannedNetwor
 			throw new LabError("INVALID", `network "${network.name}": "${name}" is no name for DNS`);
 		addressOf(address, `network "${network.name}", name ${name}`);
 	}
-	return { name: network.name, subnet, gateway, range, names: network.names ?? {} };
+	const known = network.gateway !== undefined || declared.length > 0;
+	return { name: network.name, subnet, known, gateway, range, names: network.names ?? {} };
 };
 
 /** The /24 of a guest whose address is known, and in it an address that no such guest has; ours otherwise. */

@@ -101,6 +101,18 @@ t.test("guests with fixed addresses of any network are found by what they say of
 	await lab.close();
 });
 
+t.test("a guest with a fixed address that never speaks by itself", async (t) => {
+	const networks = [{ name: "VM Network", gateway: "192.168.7.1/24" }];
+	const lab = await openLab({ id: "00000006", directory, host: "qemu", networks, guests: [web] });
+	const guest = new WireGuest("web", MACS[0], lab.networks("Web 1")["VM Network"]);
+	guest.address("192.168.7.50/24");
+	t.equal(await eventually(async () => (await lab.addresses("Web 1"))[0], 30_000), "192.168.7.50");
+	const before = sh("ip", "-n", "sb-lab-00000006", "neigh").split("\n").length;
+	t.ok(before < 100, `${before} neighbours`);
+	guest.close();
+	await lab.close();
+});
+
 t.test("addresses that only the agent knows", async (t) => {
 	const lab = await openLab({
 		id: "00000003",

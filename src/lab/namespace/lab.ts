@@ -9,6 +9,7 @@ import { GuestAddresses } from "./addresses.js";
 import { tellNames } from "./dnsmasq.js";
 import { makeNamespace } from "./make.js";
 import { spokenOf } from "./spoken.js";
+import { Sweep } from "./sweep.js";
 import { takeAway } from "./take-away.js";
 
 /** ms between two looks at who has spoken of which address */
@@ -29,7 +30,8 @@ export const openNamespaceLab = async (request: LabRequest): Promise<Lab> => {
 	try {
 		lock = lockLab(id);
 		const link = await makeNamespace(its, id, folder, layout, host);
-		const lab = new NamespaceLab(request, layout, its, folder, new GuestAddresses(its, layout, link), lock);
+		const mapping = new GuestAddresses(its, layout, link);
+		const lab = new NamespaceLab(request, layout, its, folder, mapping, new Sweep(its, layout), lock);
 		await lab.start();
 		return lab;
 	} catch (error) {
@@ -62,6 +64,7 @@ class NamespaceLab implements Lab {
 		readonly names: Names,
 		readonly folder: string,
 		readonly mapping: GuestAddresses,
+		readonly sweep: Sweep,
 		readonly lock: Lock,
 	) {
 		this.#shown = new Map(layout.guests.map(({ name }) => [name, new Map()]));
@@ -77,7 +80,9 @@ class NamespaceLab implements Lab {
 		this.#tell();
 		const look = () => {
 			// What is wrong is told to whoever asks next.
-			void this.#look().catch(() => {});
+			void this.#look()
+				.then(() => this.sweep.step(this.#silent()))
+				.catch(() => {});
 		};
 		this.#timer = setInterval(look, LOOK_MS).unref();
 	}
@@ -157,6 +162,12 @@ class NamespaceLab implements Lab {
 	#ownerOf(address: number): string | undefined {
 		for (const [guest, shown] of this.#shown) if (shown.has(address)) return guest;
 		return undefined;
+	}
+
+	/** Networks with a guest that has not shown an address. */
+	#silent(): number[] {
+		const silent = this.layout.guests.filter(({ name }) => this.#shown.get(name)!.size === 0);
+		return [...new Set(silent.flatMap(({ nics }) => nics.map(({ network }) => network)))];
 	}
 
 	/** Takes up what cards have shown since the last look; one look at a time. */
