@@ -10,7 +10,7 @@ import { inSandbox } from "../../../src/verify/tests/filesystem/sandbox.js";
 import { Scratch } from "../../../src/verify/tests/filesystem/scratch.js";
 import { contextOf, judge } from "./context.js";
 import { PHYSICAL_VOLUMES } from "./lvm-volumes.js";
-import { bytesOf, copyOf, debugfs, disk, disksOf, ext4, hashOf, MIB, made, overwrite } from "./volumes.js";
+import { bytesOf, copyOf, debugfs, disk, disksOf, ext4, hashOf, MIB, made, overwrite, run } from "./volumes.js";
 
 const check = (t: Test, paths: string[], options = {}) =>
 	judge("filesystem", options, contextOf(t, disksOf(...paths)), { timeoutMs: 60_000 });
@@ -172,6 +172,7 @@ t.test("ext4: a journal, deleted files that were open, and stale sums are no dam
 	t.match(await check(t, [path]), { result: "passed", message: "disk0 ext2/3/4, clean", output: /recovering journal/ });
 	t.equal(hashOf(path), before, "replayed on a copy");
 	const other = ext4(t);
+	run("tune2fs", ["-L", "my root", other]);
 	const inode = Number(
 		/<(\d+)>|^Inode: (\d+)/m
 			.exec(debugfs(other, ["stat d2/f2"]))!
