@@ -36,8 +36,8 @@ const run = async (quietMs: number, expect: string | undefined, context: TestCon
 	let picture = false;
 	try {
 		for (;;) {
-			const now = plain(await context.console()).slice(-SEARCHED);
-			const fault = consoleFault(now);
+			const now = plain((await context.console()).slice(-SEARCHED));
+			const fault = now === said ? undefined : consoleFault(now);
 			if (fault !== undefined)
 				return { ok: false, message: `${fault.what}: ${quoted(fault.line)}`, output: now, fault: fault.fault };
 			if (now !== said) rest.disturb();

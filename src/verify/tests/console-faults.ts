@@ -111,8 +111,8 @@ export const consoleFault = (console: string): ConsoleFault | undefined => {
 	const lines = plain(console).split("\n");
 	for (const { fault, what, pattern } of SIGNS)
 		for (const line of lines) {
-			// No message of firmware, boot loader or kernel is longer; and long lines take long to search.
-			const text = line.slice(0, 1000).trimStart();
+			// No message of firmware, boot loader or kernel is longer; and a search may take the square of a line's length.
+			const text = line.slice(0, 300).trimStart();
 			if (pattern.test(text)) return { fault, what, line: oneLine(text) };
 		}
 	return undefined;

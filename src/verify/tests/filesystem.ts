@@ -1,9 +1,10 @@
 /** The file systems of the point's disks are whole: each is checked by its own program in a sandbox. Needs no guest. */
 import { join } from "node:path";
-import { type Image, SliceImage } from "../../image/index.js";
+import { type Image, ImageError, SliceImage } from "../../image/index.js";
 import { type TestContext, TestFailure, type TestKind, type TestOutcome } from "./contract.js";
 import { CHECKERS, type Checker } from "./filesystem/checkers.js";
-import { contentOf, type FileSystem } from "./filesystem/detect.js";
+import { contentOf, type FileSystem, LVM } from "./filesystem/detect.js";
+import { logicalVolumes, type PhysicalVolume } from "./filesystem/lvm.js";
 import { readPartitions } from "./filesystem/partitions.js";
 import { inSandbox, SandboxError, VOLUME } from "./filesystem/sandbox.js";
 import { Scratch } from "./filesystem/scratch.js";
@@ -59,25 +60,35 @@ export const filesystem: TestKind = {
 		for (const name of wanted ?? [])
 			if (!context.disks.some((disk) => disk.name === name))
 				throw new Error(`the restore point has no disk ${name}: ${context.disks.map((disk) => disk.name).join(", ")}`);
-		for (const disk of context.disks) {
-			if (ignored.has(disk.name) || (wanted !== undefined && !wanted.includes(disk.name))) continue;
-			const image = await disk.open();
-			try {
-				for (const volume of await volumesOf(disk.name, image))
-					if (!ignored.has(volume.name)) findings.push(await check(volume, context));
-			} catch (error) {
-				if (error instanceof TestFailure) throw new TestFailure(`${disk.name}: ${error.message}`, error.seen);
-				throw error;
-			} finally {
-				await image.close();
+		const chosen = context.disks.filter(({ name }) => !ignored.has(name) && (wanted?.includes(name) ?? true));
+		const images: Image[] = [];
+		const physical: PhysicalVolume[] = [];
+		const checkOne = async (volume: Volume) => {
+			if (ignored.has(volume.name)) return;
+			const finding = await check(volume, context);
+			if (finding === "physical volume") physical.push(volume);
+			else findings.push(finding);
+		};
+		try {
+			for (const disk of chosen) {
+				const image = await disk.open();
+				images.push(image);
+				for (const volume of await volumesOf(disk.name, image, context)) await checkOne(volume);
 			}
+			const { volumes, problems } = await guarded("LVM", context, () => logicalVolumes(physical));
+			for (const { name, what } of problems) findings.push(findingOf(name, "corrupt", what));
+			for (const { name, image } of volumes)
+				if (typeof image !== "string") await checkOne({ name, image, expected: true });
+				else if (!ignored.has(name)) findings.push(findingOf(name, "skipped", image));
+		} finally {
+			for (const image of images) await image.close();
 		}
 		return conclude(findings);
 	},
 };
 
-const volumesOf = async (disk: string, image: Image): Promise<Volume[]> => {
-	const partitions = await readPartitions(image);
+const volumesOf = async (disk: string, image: Image, context: TestContext): Promise<Volume[]> => {
+	const partitions = await guarded(disk, context, () => readPartitions(image));
 	if (partitions === undefined) return [{ name: disk, image, expected: true }];
 	return partitions.map(({ number, offset, size, type }) => ({
 		name: `${disk}/p${number}`,
@@ -86,35 +97,47 @@ const volumesOf = async (disk: string, image: Image): Promise<Volume[]> => {
 	}));
 };
 
-const check = async ({ name, image, expected }: Volume, context: TestContext): Promise<Finding> => {
-	const finding = (result: Finding["result"], what: string, output = "", bytesRead = 0): Finding => ({
-		volume: name,
-		result,
-		what,
-		output,
-		bytesRead,
-	});
+/** What is found out before a checker runs: the name goes into messages, and a read that fails is damaged data. */
+const guarded = async <T>(name: string, context: TestContext, look: () => Promise<T>): Promise<T> => {
 	try {
-		const content = await contentOf(image);
-		if (content.kind === "file-system") return await checkWith(name, image, content.type, context, finding);
-		if (content.kind === "other") return finding("skipped", content.what);
-		if (content.kind === "empty" || !expected) return finding("skipped", "no file system");
-		return finding("corrupt", "holds data, but no file system that can be recognised");
+		return await look();
 	} catch (error) {
-		if (context.signal.aborted)
-			throw new TestFailure(`the check of ${name} did not come to its end`, { fault: "infrastructure" });
-		if ((error as Error).name !== "ImageError") throw error;
-		return finding("unreadable", oneLine((error as Error).message));
+		if (context.signal.aborted) throw interrupted(name);
+		if (error instanceof TestFailure) throw new TestFailure(`${name}: ${error.message}`, error.seen);
+		if (!(error instanceof ImageError)) throw error;
+		throw new TestFailure(`${name}: ${error.message}`, { fault: "damaged-data" });
 	}
 };
 
-const checkWith = async (
-	name: string,
-	image: Image,
-	type: FileSystem,
-	context: TestContext,
-	finding: (result: Finding["result"], what: string, output?: string, bytesRead?: number) => Finding,
-): Promise<Finding> => {
+const interrupted = (name: string): TestFailure =>
+	new TestFailure(`the check of ${name} did not come to its end`, { fault: "infrastructure" });
+
+const findingOf = (volume: string, result: Finding["result"], what: string, output = "", bytesRead = 0): Finding => ({
+	volume,
+	result,
+	what,
+	output,
+	bytesRead,
+});
+
+const check = async ({ name, image, expected }: Volume, context: TestContext): Promise<Finding | "physical volume"> => {
+	try {
+		const content = await contentOf(image);
+		if (content.kind === "file-system") return await checkWith(name, image, content.type, context);
+		if (content.kind === "other")
+			return content.what === LVM ? "physical volume" : findingOf(name, "skipped", content.what);
+		if (content.kind === "empty" || !expected) return findingOf(name, "skipped", "no file system");
+		return findingOf(name, "corrupt", "holds data, but no file system that can be recognised");
+	} catch (error) {
+		if (context.signal.aborted) throw interrupted(name);
+		if (!(error instanceof ImageError)) throw error;
+		return findingOf(name, "unreadable", oneLine(error.message));
+	}
+};
+
+const checkWith = async (name: string, image: Image, type: FileSystem, context: TestContext): Promise<Finding> => {
+	const finding = (result: Finding["result"], what: string, output?: string, bytesRead?: number) =>
+		findingOf(name, result, what, output, bytesRead);
 	const checker: Checker = CHECKERS[type];
 	if (findProgram([checker.program]) === undefined)
 		return finding("unchecked", `${checker.program} is not installed (package ${checker.package})`);

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { TestReport } from "../model.js";
 import { type TestContext, TestFailure, type TestKind, type TestOutcome, type TestSpec } from "./contract.js";
 import { kindOf } from "./kinds.js";
-import { cut, duration, oneLine, plain } from "./text.js";
+import { cut, duration, OUTPUT_BYTES, oneLine, plain } from "./text.js";
 
 /** ms that a test gets for ending what it began, once its time is over */
 const GRACE_MS = 5000;
@@ -37,7 +37,7 @@ export const runTest = async (spec: TestSpec, context: TestContext, elapsed: () 
 		name: spec.name,
 		result,
 		message: attempts > 1 && !interrupted ? `${message} (attempt ${attempts})` : message,
-		output: cut(plain(outcome?.output ?? "")),
+		output: cut(plain(cut(outcome?.output ?? "", 4 * OUTPUT_BYTES))),
 		attempts,
 		startedMs,
 		tookMs: elapsed() - startedMs,

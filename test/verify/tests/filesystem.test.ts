@@ -1,14 +1,16 @@
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { ImageError, openRaw } from "../../../src/image/index.js";
+import { checkRange, type Image, ImageError, openRaw } from "../../../src/image/index.js";
+import { logicalVolumes } from "../../../src/verify/tests/filesystem/lvm.js";
 import { inSandbox } from "../../../src/verify/tests/filesystem/sandbox.js";
 import { Scratch } from "../../../src/verify/tests/filesystem/scratch.js";
 import { contextOf, judge } from "./context.js";
-import { bytesOf, copyOf, debugfs, disk, disksOf, ext4, hashOf, MIB, made, overwrite } from "./volumes.js";
+import { PHYSICAL_VOLUMES } from "./lvm-volumes.js";
+import { bytesOf, copyOf, debugfs, disk, disksOf, ext4, hashOf, MIB, made, overwrite, run } from "./volumes.js";
 
 const check = (t: Test, paths: string[], options = {}) =>
 	judge("filesystem", options, contextOf(t, disksOf(...paths)), { timeoutMs: 60_000 });
@@ -83,6 +85,61 @@ t.test("MBR with logical partitions", async (t) => {
 	t.match(await check(t, [path]), { result: "failed", message: /partition 1 lies beyond the end of the disk/ });
 });
 
+t.test("LVM: linear volumes over several disks; what else there is is named", async (t) => {
+	const [root, data] = [ext4(t, 32 * MIB), ext4(t, 16 * MIB)].map((path) => readFileSync(path));
+	const paths = PHYSICAL_VOLUMES.map((head, i) => {
+		const path = join(t.testdirName, `pv${i}.img`);
+		writeFileSync(path, head);
+		truncateSync(path, 64 * MIB);
+		return path;
+	});
+	overwrite(paths[0], MIB, root.subarray(0, 20 * MIB));
+	overwrite(paths[1], 17 * MIB, root.subarray(20 * MIB));
+	overwrite(paths[1], MIB, data);
+	t.match(await check(t, paths), {
+		result: "passed",
+		message:
+			"sys-vg/root ext2/3/4, clean; sys-vg/data ext2/3/4, clean; not checked: sys-vg/striped (LVM, several stripes)",
+	});
+	t.match(await check(t, paths, { ignore: ["disk0"] }), {
+		result: "passed",
+		message:
+			/^sys-vg\/data ext2\/3\/4, clean; not checked: sys-vg\/root \(LVM, parts of it are not in the restore point\)/,
+	});
+	overwrite(paths[1], MIB + 4096, Buffer.alloc(8192, 0xff));
+	t.match(await check(t, paths), { fault: "file-system", message: /^sys-vg\/data: ext2\/3\/4 is corrupt/ });
+	// The header of the metadata; then its text.
+	overwrite(paths[1], 4096, Buffer.alloc(64));
+	t.match(await check(t, paths), {
+		fault: "file-system",
+		message: "disk1: the LVM metadata is damaged: an area has no header",
+	});
+	overwrite(paths[1], 4096, PHYSICAL_VOLUMES[1].subarray(4096, 4096 + 512));
+	const at = 4096 + Number(PHYSICAL_VOLUMES[1].readBigUInt64LE(4096 + 40));
+	overwrite(paths[1], at + 900, Buffer.alloc(40, 1));
+	t.match(await check(t, paths), { fault: "file-system", message: /^disk1: the LVM metadata is damaged: / });
+});
+
+t.test("LVM: noise in the metadata is a sentence or another map, never a fault of ours", async (t) => {
+	const base = PHYSICAL_VOLUMES[0];
+	for (let i = 0; i < 400; i++) {
+		const bytes = Buffer.concat([base, Buffer.alloc(MIB)]);
+		for (let n = 0; n < 3; n++)
+			bytes[[512, 4096, 10752][n] + ((i * 37 + n * 211) % [128, 80, 1897][n])] = (i * 29 + n * 83) & 255;
+		const image: Image = {
+			size: bytes.length,
+			read: (offset, target) => {
+				checkRange(bytes.length, offset, target.length);
+				bytes.copy(target, 0, offset);
+			},
+			extents: (offset, length) => [{ offset, length, kind: "data" }],
+			close: async () => {},
+		};
+		const { volumes, problems } = await logicalVolumes([{ name: "a", image }]);
+		t.ok(volumes.length + problems.length <= 4);
+	}
+});
+
 t.test("ext4: damage beyond the journal fails and is named", async (t) => {
 	const path = ext4(t);
 	const broken = async (change: (copy: string) => unknown, words: RegExp) => {
@@ -115,6 +172,7 @@ t.test("ext4: a journal, deleted files that were open, and stale sums are no dam
 	t.match(await check(t, [path]), { result: "passed", message: "disk0 ext2/3/4, clean", output: /recovering journal/ });
 	t.equal(hashOf(path), before, "replayed on a copy");
 	const other = ext4(t);
+	run("tune2fs", ["-L", "my root", other]);
 	const inode = Number(
 		/<(\d+)>|^Inode: (\d+)/m
 			.exec(debugfs(other, ["stat d2/f2"]))!

@@ -49,7 +49,7 @@ const ext: Checker = {
 	args: ["-f", "-y"],
 	judge(result) {
 		const harmless =
-			/^(?:e2fsck \d|Pass \d[A-E]?: |\S+: (?:recovering journal|\*{5} .* \*{5}|\d+\/\d+ files )|(?:Clearing|Truncating) orphaned inode |Setting free (?:blocks|inodes) count to |Free (?:blocks|inodes) count wrong \(\d+, counted=\d+\)\.|Fix\? yes|\S+ was not cleanly unmounted, check forced)/;
+			/^(?:e2fsck \d|Pass \d[A-E]?: |.{1,80}: (?:recovering journal|\*{5} .* \*{5}|\d+\/\d+ files )|(?:Clearing|Truncating) orphaned inode |Setting free (?:blocks|inodes) count to |Free (?:blocks|inodes) count wrong \(\d+, counted=\d+\)\.|Fix\? yes|.{1,80} was not cleanly unmounted, check forced)/;
 		const lines = others(result, harmless);
 		if (result.code === 0) return clean();
 		return result.code === 1 && lines.length === 0 ? clean() : broken(result, lines);

@@ -10,6 +10,9 @@ export type Content =
 
 export type FileSystem = "ext" | "xfs" | "btrfs" | "fat" | "ntfs";
 
+/** What a physical volume of LVM is called. */
+export const LVM = "LVM";
+
 const LOOK_BYTES = 128 * 1024;
 
 interface Mark {
@@ -28,7 +31,7 @@ const mark = (at: number, bytes: string | number[], content: FileSystem | { what
 const MARKS: readonly Mark[] = [
 	mark(0, "LUKS\xba\xbe", { what: "encrypted (LUKS)" }),
 	mark(3, "-FVE-FS-", { what: "encrypted (BitLocker)" }),
-	...[0, 512, 1024, 1536].map((at) => mark(at, "LABELONE", { what: "LVM" })),
+	...[0, 512, 1024, 1536].map((at) => mark(at, "LABELONE", { what: LVM })),
 	mark(4096, [0xfc, 0x4e, 0x2b, 0xa9], { what: "software RAID" }),
 	mark(0, [0xfc, 0x4e, 0x2b, 0xa9], { what: "software RAID" }),
 	...[4086, 16374, 65526].map((at) => mark(at, "SWAPSPACE2", { what: "swap" })),
