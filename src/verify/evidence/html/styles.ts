@@ -72,6 +72,13 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 .chart .cross { fill: none; stroke: var(--bad); stroke-width: 2.5; }
 .chart .trend { fill: none; stroke: var(--mark); stroke-width: 2; }
 .chart .median { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 5 4; }
+@media screen and (max-width: 760px) {
+	main { padding: 12px 10px 40px; }
+	.card, .vm, .verdict { padding: 16px; }
+	.wide table { min-width: 720px; }
+	.chart { min-width: 640px; }
+	.plot { overflow-x: auto; }
+}
 @media print {
 	@page { margin: 14mm; }
 	:root { color-scheme: light; --paper: #fff; --back: #fff; --ink: #000; --soft: #444; --line: #bbb; --good: #0d5c2f;
