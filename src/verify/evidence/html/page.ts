@@ -74,7 +74,7 @@ const glance = (
 		vm,
 		id,
 	}) => html`<tr><td>${badge(vm.result)}</td><th scope="row"><a href="#${id}">${vm.vm}</a></th><td class="time">${utc(vm.point.time)}</td>
-<td>${vm.fault === null ? vm.summary : FAULT[vm.fault].name}</td>
+<td class="found">${vm.fault === null ? vm.summary : FAULT[vm.fault].name}</td>
 <td class="number">${vm.tests.filter(({ result }) => result === "passed").length} of ${vm.tests.length}</td>
 <td class="number">${serviceInWords(vm)}</td>
 <td class="number">${vm.readToBoot === null ? "–" : bytes(vm.readToBoot)}</td></tr>

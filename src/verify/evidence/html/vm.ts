@@ -62,7 +62,7 @@ const tests = (all: readonly TestReport[]): Markup => html`<div class="wide"><ta
 <tbody>${all.map(
 	({ result, name, kind, message, output, tookMs, attempts, value }) => html`<tr>
 <td>${badge(result)}</td><th scope="row">${name} <span class="note">${kind}</span></th>
-<td>${message}${value === null ? "" : html` <span class="note">${value.name}: ${value.amount} ${value.unit}</span>`}${
+<td class="found">${message}${value === null ? "" : html` <span class="note">${value.name}: ${value.amount} ${value.unit}</span>`}${
 		output.trim() === ""
 			? ""
 			: html`<details${result === "failed" ? html` open` : ""}><summary>Output</summary><pre tabindex="0">${printable(output).trimEnd()}</pre></details>`
