@@ -94,6 +94,12 @@ export class Reports {
 		}));
 	}
 
+	/** All runs that have a report. */
+	runs(): Set<string> {
+		const rows = this.db.prepare("SELECT run FROM reports").all() as { run: string }[];
+		return new Set(rows.map(({ run }) => run));
+	}
+
 	/** The last report of a key's chain for a repository. */
 	head(repository: string, signer: string): { run: string; sequence: number; sha256: string } | undefined {
 		const row = this.db

@@ -60,15 +60,15 @@ function told(context: Context, verdicts: Verdict[], missing: string[], withoutP
 	const ok = missing.length === 0 && verdicts.every((verdict) => verdict.ok);
 	const document = {
 		ok,
-		reports: verdicts.map(({ file, form, ok, faults, key, document, sha256 }) => ({
+		reports: verdicts.map(({ file, form, ok, faults, key, run, chain, sha256 }) => ({
 			file,
 			form,
 			ok,
 			faults,
 			key,
 			sha256,
-			run: document?.report.id ?? null,
-			chain: document?.chain ?? null,
+			run,
+			chain,
 		})),
 		missing,
 		withoutPage,

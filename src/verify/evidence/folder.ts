@@ -68,7 +68,7 @@ export const noteReport = (
  * and named in what this returns; whose key signed it plays no part here.
  */
 export const importReports = (folder: string, catalog: Catalog): { imported: number; damaged: string[] } => {
-	const known = new Set(catalog.reports.list({ limit: Number.MAX_SAFE_INTEGER }).map(({ run }) => run));
+	const known = catalog.reports.runs();
 	const damaged: string[] = [];
 	let imported = 0;
 	for (const run of reportFiles(folder).json) {

@@ -1,7 +1,7 @@
 /** A report in the lines of a terminal. */
 import type { RunReport, VmReport } from "../model.js";
 import { bytes, line, span, utc } from "./text.js";
-import { FAULT, RESULT, verdict, worstFirst } from "./words.js";
+import { FAULT, RESULT, serviceInWords, verdict, worstFirst } from "./words.js";
 
 export const summaryText = (report: RunReport): string =>
 	[
@@ -14,7 +14,7 @@ const vmText = (vm: VmReport): string[] => [
 	`${RESULT[vm.result].toUpperCase()}  ${line(vm.vm)}  point ${vm.point.id.slice(0, 8)} of ${utc(vm.point.time)}`,
 	`  ${vm.fault === null ? "" : `${FAULT[vm.fault].name}: `}${line(vm.summary)}`,
 	...(vm.fault === null ? [] : [`  what to do: ${FAULT[vm.fault].advice}`]),
-	`  time to service ${vm.timeToServiceMs === null ? "never" : span(vm.timeToServiceMs)}${vm.readToBoot === null ? "" : `, read to boot ${bytes(vm.readToBoot)}`}`,
+	`  time to service ${serviceInWords(vm)}${vm.readToBoot === null ? "" : `, read to boot ${bytes(vm.readToBoot)}`}`,
 	...vm.tests.map(
 		({ result, name, message, tookMs }) =>
 			`  ${RESULT[result].padEnd(7)}  ${line(name)}: ${line(message)} (${span(tookMs)})`,

@@ -2,7 +2,7 @@
 import { basename, join } from "node:path";
 import { readFileWhole } from "../../../native/durable-file.js";
 import type { ReportNote } from "../../catalog/index.js";
-import { decodeReport, type SignedReport, sha256Of } from "./document.js";
+import { type Chain, decodeReport, type SignedReport, sha256Of } from "./document.js";
 import { EvidenceError } from "./errors.js";
 import { reportFiles } from "./folder.js";
 import { decodePage } from "./html/seal.js";
@@ -20,7 +20,8 @@ export interface Verdict {
 	/** null: not even that can be told */
 	key: { fingerprint: string; known: "own" | "given" | "no" } | null;
 	/** of a report that is whole */
-	document: SignedReport | undefined;
+	run: string | null;
+	chain: Chain | null;
 	/** hex SHA-256 of the file */
 	sha256: string;
 }
@@ -31,7 +32,8 @@ export const verifyReport = (file: string, keys: KnownKeys): Verdict => {
 	const form = isPage(file, bytes) ? "html" : "json";
 	const { document, faults } = decoded(form === "html" ? decodePage : decodeReport, bytes);
 	const sha256 = sha256Of(bytes);
-	if (document === undefined) return { file, form, ok: false, faults, key: null, document, sha256 };
+	if (document === undefined) return { file, form, ok: false, faults, key: null, run: null, chain: null, sha256 };
+	const { chain, report } = document;
 	const { fingerprint } = document.key;
 	const known = keys.get(fingerprint) ?? "no";
 	const all = [...faults];
@@ -40,9 +42,8 @@ export const verifyReport = (file: string, keys: KnownKeys): Verdict => {
 			`signed by a key that is not known here (${fingerprint}): give it with --key if it is the one you were told of`,
 		);
 	const named = /^([0-9a-f]{32})\.(json|html)$/.exec(basename(file));
-	if (named !== null && named[1] !== document.report.id)
-		all.push(`it is the report of run ${document.report.id}, under another name`);
-	return { file, form, ok: all.length === 0, faults: all, key: { fingerprint, known }, document, sha256 };
+	if (named !== null && named[1] !== report.id) all.push(`it is the report of run ${report.id}, under another name`);
+	return { file, form, ok: all.length === 0, faults: all, key: { fingerprint, known }, run: report.id, chain, sha256 };
 };
 
 const decoded = (decode: typeof decodeReport, bytes: Buffer): ReturnType<typeof decodeReport> => {
@@ -80,7 +81,7 @@ export const verifyFolder = (folder: string, keys: KnownKeys, notes: readonly Re
 		if (!present.has(run) && !missing.has(run)) missing.set(run, `run ${run} has a page, but its JSON file is gone`);
 	for (const { run, what } of brokenLinks(reports)) if (!missing.has(run)) missing.set(run, what);
 	for (const verdict of reports) {
-		const note = notes.find(({ run }) => verdict.form === "json" && verdict.document?.report.id === run);
+		const note = notes.find(({ run }) => verdict.form === "json" && verdict.run === run);
 		if (note !== undefined && note.sha256 !== verdict.sha256) {
 			verdict.ok = false;
 			verdict.faults.push("it was signed again: the catalogue knows another file of this run");
@@ -91,23 +92,23 @@ export const verifyFolder = (folder: string, keys: KnownKeys, notes: readonly Re
 
 /** Reports that others come after, and that are not there or not the same. */
 const brokenLinks = (reports: readonly Verdict[]): { run: string; what: string }[] => {
-	const whole = reports.filter(({ form, document }) => form === "json" && document !== undefined);
-	return whole.flatMap(({ document }) => {
-		const { chain, report, key } = document!;
-		const before = chain.previous;
-		if (before === null)
-			return chain.sequence === 1 ? [] : [{ run: report.id, what: `run ${report.id} names no report before it` }];
-		const found = whole.find((other) => other.document!.report.id === before.run);
+	const whole = new Map(
+		reports.filter(({ form, run }) => form === "json" && run !== null).map((one) => [one.run!, one]),
+	);
+	return [...whole].flatMap(([run, { chain, key }]) => {
+		const { sequence, previous } = chain!;
+		if (previous === null) return sequence === 1 ? [] : [{ run, what: `run ${run} names no report before it` }];
+		const found = whole.get(previous.run);
 		if (found === undefined) {
 			// A damaged one is named as such already.
-			const damaged = reports.some(({ file, document }) => document === undefined && file.includes(before.run));
-			return damaged ? [] : [{ run: before.run, what: `run ${before.run} is gone: ${report.id} comes after it` }];
+			const damaged = reports.some((one) => one.run === null && one.file.endsWith(`${previous.run}.json`));
+			return damaged ? [] : [{ run: previous.run, what: `run ${previous.run} is gone: ${run} comes after it` }];
 		}
 		const same =
-			found.sha256 === before.sha256 &&
-			found.document!.chain.sequence === chain.sequence - 1 &&
-			found.document!.key.fingerprint === key.fingerprint;
-		return same ? [] : [{ run: report.id, what: `run ${before.run} is not the report that ${report.id} came after` }];
+			found.sha256 === previous.sha256 &&
+			found.chain!.sequence === sequence - 1 &&
+			found.key!.fingerprint === key!.fingerprint;
+		return same ? [] : [{ run, what: `run ${previous.run} is not the report that ${run} came after` }];
 	});
 };
 

@@ -1,6 +1,6 @@
 /** What results and faults mean, in words: the same in HTML, text and JUnit. */
 import type { Fault, RunReport, VmReport, VmResult } from "../model.js";
-import { counted } from "./text.js";
+import { counted, span } from "./text.js";
 
 export const RESULT: Readonly<Record<VmResult, string>> = {
 	passed: "Passed",
@@ -61,6 +61,10 @@ export const verdict = ({ result, vms }: RunReport): string => {
 	return result === "warning" ? `${all}, with warnings` : all;
 };
 
+/** From power-on; of a VM that was not tried there is nothing to say. */
+export const serviceInWords = ({ timeToServiceMs, result }: VmReport): string =>
+	timeToServiceMs !== null ? span(timeToServiceMs) : result === "skipped" || result === "cancelled" ? "–" : "never";
+
 /** Failures first, then warnings, then what was not tried; else as they were. */
 export const worstFirst = (vms: readonly VmReport[]): VmReport[] => {
 	const order: VmResult[] = ["failed", "warning", "cancelled", "skipped", "passed"];
@@ -69,12 +73,12 @@ export const worstFirst = (vms: readonly VmReport[]): VmReport[] => {
 
 const MOMENTS: Readonly<Record<string, string>> = {
 	publish: "Published",
-	register: "Made on the host",
+	register: "Registered with the host",
 	"power-on": "Powered on",
 	"first-read": "First read from the backup",
 	"boot-loader": "Boot loader reads on",
 	console: "Console speaks",
-	kernel: "Kernel",
+	kernel: "Kernel speaks",
 	agent: "Guest agent answers",
 	address: "Has an address",
 	stable: "Booted",

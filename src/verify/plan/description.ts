@@ -4,7 +4,7 @@ import type { LabNetwork } from "../../lab/contract.js";
 import type { PointChoice, Stabilise } from "../model.js";
 import type { TestKind, TestSpec } from "../tests/contract.js";
 import { inNetwork, networkOf } from "./addresses.js";
-import { choice, duration, integer, memory, only, type Shape, text } from "./shapes.js";
+import { choice, duration, integer, type JsonSchema, memory, only, type Shape, text } from "./shapes.js";
 import { converted, forms, type Item, list, mapping, may, must, type Named, object, variants } from "./structures.js";
 import { testShape } from "./tests.js";
 
@@ -168,7 +168,10 @@ const WEBHOOK = forms<{ url: string; secret?: { file: string } }>(`${URL_WORDS},
 	}),
 });
 
-/** The shape of a whole plan. */
+/** Tests may stand in several places: their schema is in one. */
+const TEST_REF = "#/$defs/test";
+
+/** The shape of a whole plan; its schema refers to `definitionsOf`. */
 export const planShape = (kinds: readonly TestKind[], roles: Roles) => {
 	const common = {
 		points: may(POINTS, "which restore points; default: latest"),
@@ -180,7 +183,10 @@ export const planShape = (kinds: readonly TestKind[], roles: Roles) => {
 	const settings = {
 		...common,
 		role: may(choice(Object.keys(roles)), "a set of tests that fits what the VM does"),
-		tests: may(list("a list of tests", testShape(kinds), { max: 200 }), "besides those of the role"),
+		tests: may(
+			list("a list of tests", { ...testShape(kinds), schema: { $ref: TEST_REF } }, { max: 200 }),
+			"besides those of the role",
+		),
 		addresses: may(
 			mapping("addresses by MAC", MAC, address),
 			"known addresses, for guests that neither ask by DHCP nor speak",
@@ -236,6 +242,8 @@ export const planShape = (kinds: readonly TestKind[], roles: Roles) => {
 		{ anyOf: [{ required: ["groups"] }, { required: ["vms"] }] },
 	);
 };
+
+export const definitionsOf = (kinds: readonly TestKind[]): JsonSchema => ({ test: testShape(kinds).schema });
 
 const namedOf = <T>(items: Item<string>[]): Named<T>[] =>
 	items.map(({ place, value }) => ({ key: value, keyPlace: place, value: {} as T }));

@@ -88,11 +88,23 @@ export const filledIn = (
 /** "tcp: NUMBER": a test with the options that it needs, for messages and comments. */
 export const exampleOf = (kind: TestKind): string => {
 	const { properties, required } = optionSchema(kind);
-	if (required.length === 0) return kind.kind;
+	const option = shortOption(kind);
+	if (required.length === 0)
+		return worksAlone(kind) || option === undefined ? kind.kind : `${kind.kind}: ${option.toUpperCase()}`;
 	const words = required.map((name): [string, string] => {
 		const { type, enum: values } = properties[name] ?? {};
 		return [name, Array.isArray(values) ? String(values[0]) : type === "integer" ? "NUMBER" : name.toUpperCase()];
 	});
-	if (shortOption(kind) !== undefined) return `${kind.kind}: ${words[0][1]}`;
+	if (option !== undefined) return `${kind.kind}: ${words[0][1]}`;
 	return `${kind.kind}: {${words.map(([name, word]) => `${name}: ${word}`).join(", ")}}`;
+};
+
+/** Some kinds need one of several options, which a schema of one level cannot say. */
+const worksAlone = (kind: TestKind): boolean => {
+	try {
+		kind.options({});
+		return true;
+	} catch {
+		return false;
+	}
 };

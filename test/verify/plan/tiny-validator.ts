@@ -4,13 +4,14 @@
  */
 type Schema = Record<string, unknown>;
 
-const NOTES = new Set(["$schema", "title", "description", "default", "format"]);
+const NOTES = new Set(["$schema", "title", "description", "default", "format", "$defs"]);
 
-export const isValid = (schema: Schema, value: unknown): boolean =>
+/** `root`: where references point into. */
+export const isValid = (schema: Schema, value: unknown, root: Schema = schema): boolean =>
 	Object.entries(schema).every(([keyword, argument]) => {
 		if (NOTES.has(keyword)) return true;
 		if (!Object.hasOwn(KEYWORDS, keyword)) throw new Error(`the validator does not know "${keyword}"`);
-		return KEYWORDS[keyword](argument as never, value, schema);
+		return KEYWORDS[keyword](argument as never, value, schema, root);
 	});
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -31,7 +32,7 @@ const hasType = (type: string, value: unknown): boolean => {
 	}
 };
 
-type Check = (argument: never, value: unknown, schema: Schema) => boolean;
+type Check = (argument: never, value: unknown, schema: Schema, root: Schema) => boolean;
 const number = (check: (n: number, limit: number) => boolean): Check =>
 	((limit: number, value: unknown) => typeof value !== "number" || check(value, limit)) as Check;
 const length = (check: (n: number, limit: number) => boolean): Check =>
@@ -53,26 +54,31 @@ const KEYWORDS: Readonly<Record<string, Check>> = {
 	maxItems: items(most),
 	pattern: ((pattern: string, value: unknown) =>
 		typeof value !== "string" || new RegExp(pattern, "u").test(value)) as Check,
-	items: ((schema: Schema, value: unknown) =>
-		!Array.isArray(value) || value.every((item) => isValid(schema, item))) as Check,
+	items: ((schema: Schema, value: unknown, _: Schema, root: Schema) =>
+		!Array.isArray(value) || value.every((item) => isValid(schema, item, root))) as Check,
 	required: ((names: string[], value: unknown) =>
 		!isObject(value) || names.every((name) => Object.hasOwn(value, name))) as Check,
-	properties: ((properties: Record<string, Schema>, value: unknown) =>
+	properties: ((properties: Record<string, Schema>, value: unknown, _: Schema, root: Schema) =>
 		!isObject(value) ||
 		Object.entries(properties).every(
-			([name, schema]) => !Object.hasOwn(value, name) || isValid(schema, value[name]),
+			([name, schema]) => !Object.hasOwn(value, name) || isValid(schema, value[name], root),
 		)) as Check,
-	additionalProperties: ((rest: Schema | boolean, value: unknown, { properties = {} }: Schema) =>
+	additionalProperties: ((rest: Schema | boolean, value: unknown, { properties = {} }: Schema, root: Schema) =>
 		!isObject(value) ||
 		Object.entries(value).every(
 			([name, member]) =>
-				Object.hasOwn(properties as object, name) || (typeof rest === "boolean" ? rest : isValid(rest, member)),
+				Object.hasOwn(properties as object, name) || (typeof rest === "boolean" ? rest : isValid(rest, member, root)),
 		)) as Check,
-	propertyNames: ((schema: Schema, value: unknown) =>
-		!isObject(value) || Object.keys(value).every((name) => isValid(schema, name))) as Check,
+	propertyNames: ((schema: Schema, value: unknown, _: Schema, root: Schema) =>
+		!isObject(value) || Object.keys(value).every((name) => isValid(schema, name, root))) as Check,
 	minProperties: ((fewest: number, value: unknown) => !isObject(value) || Object.keys(value).length >= fewest) as Check,
-	anyOf: ((schemas: Schema[], value: unknown) => schemas.some((schema) => isValid(schema, value))) as Check,
-	oneOf: ((schemas: Schema[], value: unknown) =>
-		schemas.filter((schema) => isValid(schema, value)).length === 1) as Check,
-	not: ((schema: Schema, value: unknown) => !isValid(schema, value)) as Check,
+	anyOf: ((schemas: Schema[], value: unknown, _: Schema, root: Schema) =>
+		schemas.some((schema) => isValid(schema, value, root))) as Check,
+	oneOf: ((schemas: Schema[], value: unknown, _: Schema, root: Schema) =>
+		schemas.filter((schema) => isValid(schema, value, root)).length === 1) as Check,
+	not: ((schema: Schema, value: unknown, _: Schema, root: Schema) => !isValid(schema, value, root)) as Check,
+	$ref: ((pointer: string, value: unknown, _: Schema, root: Schema) => {
+		const name = pointer.replace("#/$defs/", "");
+		return isValid((root.$defs as Record<string, Schema>)[name], value, root);
+	}) as Check,
 };

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { RunReport, VmReport } from "../../model.js";
 import type { SignedReport } from "../document.js";
 import { bytes, counted, span, utc } from "../text.js";
-import { FAULT, verdict, worstFirst } from "../words.js";
+import { FAULT, serviceInWords, verdict, worstFirst } from "../words.js";
 import { html, type Insert, type Markup } from "./markup.js";
 import { STYLES } from "./styles.js";
 import type { TrendPoint } from "./trend.js";
@@ -74,9 +74,9 @@ const glance = (
 		vm,
 		id,
 	}) => html`<tr><td>${badge(vm.result)}</td><th scope="row"><a href="#${id}">${vm.vm}</a></th><td class="time">${utc(vm.point.time)}</td>
-<td>${vm.fault === null ? vm.summary : FAULT[vm.fault].name}</td>
+<td class="found">${vm.fault === null ? vm.summary : FAULT[vm.fault].name}</td>
 <td class="number">${vm.tests.filter(({ result }) => result === "passed").length} of ${vm.tests.length}</td>
-<td class="number">${vm.timeToServiceMs === null ? "never" : span(vm.timeToServiceMs)}</td>
+<td class="number">${serviceInWords(vm)}</td>
 <td class="number">${vm.readToBoot === null ? "–" : bytes(vm.readToBoot)}</td></tr>
 `,
 )}</tbody></table></div></section>`;

@@ -46,6 +46,7 @@ th, td { text-align: left; padding: 7px 12px 7px 0; border-bottom: 1px solid var
 thead th { color: var(--soft); font-size: 12.5px; font-weight: 600; overflow-wrap: normal; }
 tbody th { font-weight: 600; min-width: 5.5em; overflow-wrap: break-word; }
 .time { white-space: nowrap; }
+.found { min-width: 12em; }
 tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td:first-child { white-space: nowrap; }
@@ -72,6 +73,13 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 .chart .cross { fill: none; stroke: var(--bad); stroke-width: 2.5; }
 .chart .trend { fill: none; stroke: var(--mark); stroke-width: 2; }
 .chart .median { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 5 4; }
+@media screen and (max-width: 760px) {
+	main { padding: 12px 10px 40px; }
+	.card, .vm, .verdict { padding: 16px; }
+	.wide table { min-width: 720px; }
+	.chart { min-width: 640px; }
+	.plot { overflow-x: auto; }
+}
 @media print {
 	@page { margin: 14mm; }
 	:root { color-scheme: light; --paper: #fff; --back: #fff; --ink: #000; --soft: #444; --line: #bbb; --good: #0d5c2f;
@@ -84,6 +92,15 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 	.vm { break-before: page; }
 	h2, h3, figure, tr, svg { break-inside: avoid; }
 	h2, h3 { break-after: avoid; }
+	h1 { font-size: 19px; }
+	h2 { font-size: 15px; }
+	h3 { font-size: 12px; margin: 14px 0 5px; }
+	table, .summary { font-size: 10px; }
+	thead th, .note, dt, .badge, figcaption, .kicker { font-size: 9px; }
+	th, td { padding: 4px 8px 4px 0; }
+	code, pre { font-size: 8.5px; }
+	.wide, .plot { overflow: visible; }
+	.time { white-space: normal; }
 	pre { max-height: none; }
 	details::details-content { content-visibility: visible; block-size: auto; }
 	.as-table { display: none; }

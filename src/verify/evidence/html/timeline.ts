@@ -38,7 +38,7 @@ ${
 }
 <text class="time" x="${left ? from - 9 : to + 9}" y="${y + 16}"${left ? html` text-anchor="end"` : ""}>${time}</text></g>`;
 	});
-	return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="${id}-title">
+	return html`<div class="plot"><svg class="chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="${id}-title">
 <title id="${id}-title">Time line of ${vm.vm}: ${entries.length} moments in ${span(end)}; the table below has the same</title>
 ${ticks(end).map(
 	(ms) => html`<line class="grid" x1="${x(ms)}" x2="${x(ms)}" y1="${TOP - 8}" y2="${height - 6}"/>
@@ -50,7 +50,7 @@ ${
 		: ""
 }
 ${marks}
-</svg>
+</svg></div>
 <details class="as-table"><summary>Time line as a table</summary>
 <table><thead><tr><th scope="col">At</th><th scope="col">What</th><th scope="col">Took</th><th scope="col">Detail</th></tr></thead>
 <tbody>${entries.map(

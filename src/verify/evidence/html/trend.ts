@@ -35,7 +35,7 @@ export const trend = (vm: string, points: readonly TrendPoint[], id: string): Ma
 		if (timeToServiceMs === null) lines.push([]);
 		else lines.at(-1)!.push(`${x(i)},${y(timeToServiceMs)}`);
 	});
-	return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${id}-title">
+	return html`<div class="plot"><svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${id}-title">
 <title id="${id}-title">Time to service of ${vm} in ${points.length} runs: median ${span(median)}, this run ${
 		points.at(-1)!.timeToServiceMs === null ? "never served" : span(points.at(-1)!.timeToServiceMs!)
 	}</title>
@@ -54,7 +54,7 @@ ${points.map(({ started, result, timeToServiceMs }, i) => {
 })}
 <text class="tick" x="${LEFT}" y="${HEIGHT - 12}">${utc(points[0].started)}</text>
 <text class="tick" x="${RIGHT}" y="${HEIGHT - 12}" text-anchor="end">this run</text>
-</svg>
+</svg></div>
 <p class="quiet">${points.length} runs. Median ${span(median)} (dashed). A cross: the VM never served.</p>`;
 };
 

@@ -1,7 +1,7 @@
 /** What the report says of one VM. */
 import type { TestReport, VmReport } from "../../model.js";
 import { bytes, counted, printable, span, utc } from "../text.js";
-import { FAULT, RESULT } from "../words.js";
+import { FAULT, RESULT, serviceInWords } from "../words.js";
 import { html, type Markup } from "./markup.js";
 import { timeline } from "./timeline.js";
 import { type TrendPoint, trend } from "./trend.js";
@@ -25,7 +25,7 @@ ${
 }
 <dl class="facts">
 ${fact("Restore point", utc(vm.point.time), vm.point.id)}
-${fact("Time to service", vm.timeToServiceMs === null ? "never" : span(vm.timeToServiceMs), "from power-on")}
+${fact("Time to service", serviceInWords(vm), "from power-on")}
 ${fact("Read to boot", vm.readToBoot === null ? "–" : bytes(vm.readToBoot), ofDisks(vm))}
 ${fact("Read in all", vm.readInAll === null ? "–" : bytes(vm.readInAll))}
 ${fact("Verified", `${span(Date.parse(vm.ended) - Date.parse(vm.started))}`, utc(vm.started))}
@@ -62,7 +62,7 @@ const tests = (all: readonly TestReport[]): Markup => html`<div class="wide"><ta
 <tbody>${all.map(
 	({ result, name, kind, message, output, tookMs, attempts, value }) => html`<tr>
 <td>${badge(result)}</td><th scope="row">${name} <span class="note">${kind}</span></th>
-<td>${message}${value === null ? "" : html` <span class="note">${value.name}: ${value.amount} ${value.unit}</span>`}${
+<td class="found">${message}${value === null ? "" : html` <span class="note">${value.name}: ${value.amount} ${value.unit}</span>`}${
 		output.trim() === ""
 			? ""
 			: html`<details${result === "failed" ? html` open` : ""}><summary>Output</summary><pre tabindex="0">${printable(output).trimEnd()}</pre></details>`
