@@ -146,6 +146,17 @@ for (const host of ["qemu", "libvirt"] as const)
 			"this machine would answer",
 		);
 		t.same(pings(inProduction, [HOST, HOST_6]).sort(), [HOST, HOST_6], "and to pings");
+		sh("ip", "-n", "production", "route", "replace", "198.18.0.0/15", "via", HOST);
+		t.same(
+			answers(
+				inProduction,
+				ways.map((way) => way.host),
+				"tcp",
+				"udp",
+			),
+			[],
+			"nor is a guest reached from there",
+		);
 		await sleep(200);
 		here.heard.length = 0;
 

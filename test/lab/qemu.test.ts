@@ -145,5 +145,11 @@ t.test("a disk that no guest in a lab can reach is refused before it is started"
 				"disk disk0: nbd://127.0.0.1:10809/x is out of reach in lab sb-lab-0000001c: serve it over a UNIX socket (nbd+unix://)",
 		},
 	);
+	const id = await machine.host().register({
+		...{ name: "four", session: "", networks: { "": "lab:x/br0" }, disks: [] },
+		config: { ...config, uuid: null, disks: [], nics: [{ ...config.nics[0], network: null }] },
+	});
+	const [card] = (await machine.host().readConfig(id)).config.nics;
+	t.match(card, { network: "lab:x/br0", connected: true }, "a card whose network the source does not tell");
 	await lab.close();
 });
