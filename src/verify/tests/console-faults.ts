@@ -106,9 +106,12 @@ const SIGNS: readonly Sign[] = [
 	},
 ];
 
-/** What failed in a boot, by all that its console said; undefined: nothing that is known. */
+/** Characters of a console that are searched: its end. */
+const SEARCHED = 1024 * 1024;
+
+/** What failed in a boot, by what its console said; undefined: nothing that is known. */
 export const consoleFault = (console: string): ConsoleFault | undefined => {
-	const lines = plain(console).split("\n");
+	const lines = plain(console.slice(-SEARCHED)).split("\n");
 	for (const { fault, what, pattern } of SIGNS)
 		for (const line of lines) {
 			// No message of firmware, boot loader or kernel is longer; and a search may take the square of a line's length.
