@@ -70,7 +70,7 @@ const tests = (all: readonly TestReport[]): Markup => html`<div class="wide"><ta
 <tbody>${all.map(
 	({ result, name, kind, message, output, tookMs, attempts, value }) => html`<tr>
 <td>${badge(result)}</td><th scope="row">${name} <span class="note">${kind}</span></th>
-<td class="found">${message}${value === null ? "" : html` <span class="note">${value.name}: ${value.amount} ${value.unit}</span>`}${
+<td class="found">${message}${value === null ? "" : html` <span class="note">${value.name}: ${figure(value)}</span>`}${
 		output.trim() === ""
 			? ""
 			: html`<details${result === "failed" ? html` open` : ""}><summary>Output</summary><pre tabindex="0">${printable(output).trimEnd()}</pre></details>`
@@ -78,6 +78,9 @@ const tests = (all: readonly TestReport[]): Markup => html`<div class="wide"><ta
 <td class="number">${span(tookMs)}</td><td class="number">${attempts}</td></tr>
 `,
 )}</tbody></table></div>`;
+
+const figure = ({ unit, amount }: NonNullable<TestReport["value"]>): string =>
+	unit === "bytes" ? bytes(amount) : unit === "ms" ? span(amount) : `${amount} ${unit}`;
 
 const WHEN = { stable: "once it had booted", failure: "at the failure", end: "at the end" } as const;
 
