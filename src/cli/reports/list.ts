@@ -1,4 +1,5 @@
 /** springback report list */
+import { line } from "../../verify/evidence/index.js";
 import type { Context } from "../command.js";
 import { EXIT } from "../exit.js";
 import { localTime, table } from "../output.js";
@@ -13,13 +14,13 @@ export async function listReports(context: Context): Promise<number> {
 		const rows = reports.map(({ run, started, plan, result, vms }) => [
 			run.slice(0, 8),
 			localTime(started),
-			plan,
-			result,
+			line(plan),
+			line(result),
 			vms.filter((vm) => vm.result === "passed" || vm.result === "warning").length,
 			vms.length,
 			vms
 				.filter((vm) => vm.result === "failed")
-				.map(({ vm, fault }) => `${vm} (${fault ?? "failed"})`)
+				.map(({ vm, fault }) => `${line(vm)} (${fault ?? "failed"})`)
 				.join(", "),
 		]);
 		context.out.result(

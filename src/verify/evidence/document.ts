@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import type { RunReport } from "../model.js";
 import { canonical } from "./canonical.js";
+import { isChain, isRunReport } from "./shape.js";
 import { fingerprintOf, isSignature, type Signer } from "./signer.js";
 
 export const FORMAT = "springback-report/1";
@@ -52,9 +53,8 @@ export const sha256Of = (bytes: Uint8Array): string => createHash("sha256").upda
 export const faultsOfDocument = (document: unknown): string[] => {
 	const { format, key, report, chain, signature } = (document ?? {}) as Partial<SignedReport>;
 	if (format !== FORMAT) return ["it is no report of this version of springback"];
-	if (!isRecord(key) || typeof key.public !== "string" || typeof signature !== "string" || !isRecord(report))
-		return ["parts of it are missing"];
-	if (!isRecord(chain) || !Number.isSafeInteger(chain.sequence)) return ["its place in the chain is missing"];
+	if (typeof key?.public !== "string" || typeof signature !== "string" || !isChain(chain) || !isRunReport(report))
+		return ["parts of it are missing, or not what they should be"];
 	if (key.fingerprint !== fingerprintOf(key.public)) return ["the fingerprint is not that of the key in it"];
 	const { signature: _, ...unsigned } = document as SignedReport;
 	if (!isSignature(key.public, Buffer.from(canonical(unsigned)), signature))
@@ -76,6 +76,3 @@ export const decodeReport = (bytes: Buffer): { document: SignedReport | undefine
 		return { document: undefined, faults: ["its bytes are not as they were written, though its content is"] };
 	return { document, faults: [] };
 };
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-	typeof value === "object" && value !== null && !Array.isArray(value);

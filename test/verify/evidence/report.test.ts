@@ -1,13 +1,13 @@
 /** Reports: written, read back, signed, chained; every change of a byte is found. */
 import { execFileSync } from "node:child_process";
 import { createPublicKey } from "node:crypto";
-import { chmodSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { faults } from "../../../native/index.js";
 import { Catalog, catalogPaths } from "../../../src/catalog/index.js";
 import { canonical } from "../../../src/verify/evidence/canonical.js";
-import { decodeReport, encodeReport, type SignedReport } from "../../../src/verify/evidence/document.js";
+import { decodeReport, encodeReport, type SignedReport, signReport } from "../../../src/verify/evidence/document.js";
 import { decodePage } from "../../../src/verify/evidence/html/seal.js";
 import {
 	importReports,
@@ -152,6 +152,37 @@ t.test("what somebody changed on purpose is found, also when it is signed again 
 	t.match(verifyReport(first.html, place.keys), { ok: false, faults: [/not as it was written/] });
 	writeFileSync(join(place.folder, `${"0".repeat(32)}.json`), readFileSync(first.json));
 	t.match(verifyReport(join(place.folder, `${"0".repeat(32)}.json`), place.keys), { faults: [/under another name/] });
+});
+
+t.test("a document that somebody signed and that is no report harms nobody", async (t) => {
+	const place = await Place.make(t);
+	const good = run([vm("web1", "failed", "hang")]);
+	const chain = { sequence: 1, previous: null };
+	const forms: unknown[] = [
+		{ ...good, vms: null },
+		{ ...good, vms: [null] },
+		{ ...good, vms: [{ ...good.vms[0], tests: [{}] }] },
+		{ ...good, vms: [{ ...good.vms[0], fault: "__proto__" }] },
+		{ ...good, vms: [{ ...good.vms[0], started: "yesterday" }] },
+		{ ...good, id: "../../etc/passwd" },
+		{ ...good, host: { ...good.host, versions: [] } },
+		{ ...good, by: "root" },
+		[],
+	];
+	for (const form of forms) {
+		const file = join(place.folder, `${good.id}.json`);
+		mkdirSync(place.folder, { recursive: true });
+		writeFileSync(file, encodeReport(signReport(form as RunReport, chain, place.signer)));
+		t.match(verifyReport(file, place.keys), { ok: false, faults: [/not what they should be/] });
+		t.match(importReports(place.folder, place.catalog), { imported: 0, damaged: [file] });
+	}
+	for (const odd of [
+		{ sequence: 0, previous: null },
+		{ sequence: 1 },
+		{ sequence: 2, previous: { run: "x", sha256: "y" } },
+	])
+		t.match(decodeReport(encodeReport(signReport(good, odd as never, place.signer))).faults, [/should be/]);
+	t.strictSame(decodeReport(encodeReport(signReport(good, chain, place.signer))).faults, []);
 });
 
 t.test("a removed report is missed: by the next in the chain, and the newest by the catalogue", async (t) => {

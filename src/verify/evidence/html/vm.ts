@@ -14,6 +14,7 @@ const SIGNS = { passed: "✓", failed: "✕", warning: "!", skipped: "–", canc
 
 export const vmSection = (vm: VmReport, id: string, history: readonly TrendPoint[]): Markup => {
 	const failed = vm.result === "failed";
+	const tried = vm.timeline.length > 0 || vm.tests.length > 0 || vm.disks.length > 0;
 	return html`<section class="vm" id="${id}" aria-labelledby="${id}-name">
 <h2 id="${id}-name">${badge(vm.result)} ${vm.vm}</h2>
 <p class="summary">${vm.summary}</p>
@@ -23,7 +24,16 @@ ${
 		: html`<div class="fault"><p><strong>${FAULT[vm.fault].name}.</strong> ${FAULT[vm.fault].meaning}</p>
 <p>What to do: ${FAULT[vm.fault].advice}</p></div>`
 }
-<dl class="facts">
+${tried ? findings(vm, id, history, failed) : html`<p class="quiet">Not tried. Restore point ${utc(vm.point.time)}, <code>${vm.point.id}</code>.</p>`}
+</section>`;
+};
+
+const findings = (
+	vm: VmReport,
+	id: string,
+	history: readonly TrendPoint[],
+	failed: boolean,
+): Markup => html`<dl class="facts">
 ${fact("Restore point", utc(vm.point.time), vm.point.id)}
 ${fact("Time to service", serviceInWords(vm), "from power-on")}
 ${fact("Read to boot", vm.readToBoot === null ? "–" : bytes(vm.readToBoot), ofDisks(vm))}
@@ -31,7 +41,7 @@ ${fact("Read in all", vm.readInAll === null ? "–" : bytes(vm.readInAll))}
 ${fact("Verified", `${span(Date.parse(vm.ended) - Date.parse(vm.started))}`, utc(vm.started))}
 ${fact("Group, role", [vm.group, vm.role].filter((word) => word !== null).join(", "))}
 ${fact("Addresses in the lab", vm.addresses.join(", ") || "none seen")}
-${fact("VM Generation ID", vm.generationId ?? "none", "new for this boot")}
+${fact("VM Generation ID", vm.generationId ?? "none", vm.generationId === null ? undefined : "new for this boot")}
 </dl>
 <h3>Time line</h3>
 ${timeline(vm, `${id}-time`)}
@@ -47,9 +57,7 @@ ${
 		? html`<p class="quiet">The serial console said nothing.</p>`
 		: html`<details${failed ? html` open` : ""}><summary>Serial console (${counted(printable(vm.console).trimEnd().split("\n").length, "line")})</summary>
 <pre tabindex="0" aria-label="Serial console of ${vm.vm}">${printable(vm.console).trimEnd()}</pre></details>`
-}
-</section>`;
-};
+}`;
 
 const fact = (name: string, value: string, note?: string): Markup =>
 	html`<div><dt>${name}</dt><dd>${value}${note === undefined ? "" : html` <span class="note">${note}</span>`}</dd></div>`;
@@ -62,7 +70,7 @@ const tests = (all: readonly TestReport[]): Markup => html`<div class="wide"><ta
 <tbody>${all.map(
 	({ result, name, kind, message, output, tookMs, attempts, value }) => html`<tr>
 <td>${badge(result)}</td><th scope="row">${name} <span class="note">${kind}</span></th>
-<td class="found">${message}${value === null ? "" : html` <span class="note">${value.name}: ${value.amount} ${value.unit}</span>`}${
+<td class="found">${message}${value === null ? "" : html` <span class="note">${value.name}: ${figure(value)}</span>`}${
 		output.trim() === ""
 			? ""
 			: html`<details${result === "failed" ? html` open` : ""}><summary>Output</summary><pre tabindex="0">${printable(output).trimEnd()}</pre></details>`
@@ -70,6 +78,9 @@ const tests = (all: readonly TestReport[]): Markup => html`<div class="wide"><ta
 <td class="number">${span(tookMs)}</td><td class="number">${attempts}</td></tr>
 `,
 )}</tbody></table></div>`;
+
+const figure = ({ unit, amount }: NonNullable<TestReport["value"]>): string =>
+	unit === "bytes" ? bytes(amount) : unit === "ms" ? span(amount) : `${amount} ${unit}`;
 
 const WHEN = { stable: "once it had booted", failure: "at the failure", end: "at the end" } as const;
 
