@@ -13,7 +13,7 @@ export interface Watched {
 	console(): Promise<string>;
 	screenshot(): Promise<Buffer | undefined>;
 	counts(): Promise<Counts | undefined>;
-	/** "off" when the guest has powered itself off, or QEMU is gone */
+	/** false when the guest has powered itself off, or QEMU is gone */
 	running(): Promise<boolean>;
 }
 
@@ -31,6 +31,8 @@ const QUIET_WITH_ADDRESS_MS = 3_000;
 const QUIET_ALONE_MS = 20_000;
 /** Pictures are only looked at where there is no console, and not at every poll. */
 const PICTURE_EVERY_MS = 2_000;
+/** The host is asked about all its VMs for it. */
+const RUNNING_EVERY_MS = 1_000;
 
 export const stabilise = async (
 	wanted: Stabilise,
@@ -41,27 +43,32 @@ export const stabilise = async (
 	const until = timeline.elapsed() + wanted.timeoutMs;
 	const quiet = new Quiet(timeline, watched);
 	const idle = new Idle(timeline);
+	const agentOf = new Agent(watched);
+	let askedWhetherOn = timeline.elapsed();
 	const done = (message: string): Stable => ({ stable: true, message, trouble: undefined });
 	for (;;) {
 		signal.throwIfAborted();
-		const [agent, addresses, console] = await Promise.all([
-			timeline.at("agent") === undefined ? watched.heartbeat() : true,
-			watched.addresses(),
-			watched.console(),
-		]);
+		const agent = agentOf.answers();
+		const [shown, console, counts] = await Promise.all([watched.addresses(), watched.console(), watched.counts()]);
 		if (agent) timeline.note("agent");
-		if (addresses.length > 0) timeline.note("address", addresses.join(", "));
 		if (console !== "") timeline.note("console");
 		if (kernelSpoke(console)) timeline.note("kernel");
-		const counts = await watched.counts();
 		noteReads(timeline, counts);
+		// Firmware that finds nothing to boot from asks the network, and gets an address, too.
+		const booted =
+			agent || counts === undefined || ["boot-loader", "kernel"].some((what) => timeline.at(what) !== undefined);
+		const addresses = booted ? shown : [];
+		if (addresses.length > 0) timeline.note("address", addresses.join(", "));
 		const quietMs = await quiet.look(console);
 		const idleMs = idle.look(counts?.bytesRead);
 		const trouble = troubleIn(console);
 		// It may be a word in passing: who goes on talking has not stopped there.
 		if (trouble !== undefined && quietMs >= QUIET_WITH_ADDRESS_MS)
 			return { stable: false, message: trouble.message, trouble };
-		if (!(await watched.running())) return { stable: false, message: "the VM is off", trouble };
+		if (timeline.elapsed() - askedWhetherOn >= RUNNING_EVERY_MS) {
+			askedWhetherOn = timeline.elapsed();
+			if (!(await watched.running())) return { stable: false, message: "the VM is off", trouble };
+		}
 		const by = satisfied(wanted, {
 			agent,
 			addresses,
@@ -130,6 +137,25 @@ const missing = (wanted: Stabilise): string => {
 			return `it did not come to rest ${within}`;
 	}
 };
+
+/** One question at a time, and nobody waits for the answer: of a guest without an agent it takes seconds. */
+class Agent {
+	#answers = false;
+	#asking = false;
+
+	constructor(private readonly watched: Watched) {}
+
+	answers(): boolean {
+		if (!this.#answers && !this.#asking) {
+			this.#asking = true;
+			void this.watched.heartbeat().then((answer) => {
+				this.#answers ||= answer;
+				this.#asking = false;
+			});
+		}
+		return this.#answers;
+	}
+}
 
 /** For how long nothing was read. */
 class Idle {

@@ -158,7 +158,11 @@ class VmRun {
 			console: async () => (await host.console?.(id).catch(() => "")) ?? "",
 			screenshot: () => host.screenshot(id).catch(() => undefined),
 			counts: () => world.serving.counts(guest.session).catch(() => undefined),
-			running: async () => (await host.list()).some((vm) => vm.id === id && vm.state !== "off"),
+			running: async () => {
+				const vm = (await host.list()).find((one) => one.id === id || one.name === guest.name);
+				// One with a problem is listed as off, and may only be busy.
+				return vm !== undefined && (vm.problem !== null || vm.state !== "off");
+			},
 		};
 	}
 

@@ -1,8 +1,10 @@
 /** QMP over a UNIX socket (docs/interop/qmp-spec.txt of QEMU). One client at a time: connections are kept short. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { causeOf, HypervisorError } from "../errors.js";
 import { JsonSocket } from "./json-socket.js";
 
 const CONNECT_MS = 10_000;
+const QUEUE_MS = 20;
 const COMMAND_MS = 60_000;
 /** sun_path of unix(7) holds 108 bytes with the final zero. */
 export const SOCKET_PATH_MAX = 107;
@@ -19,7 +21,7 @@ export class Qmp {
 			);
 		let socket: JsonSocket;
 		try {
-			socket = await JsonSocket.connect(path);
+			socket = await connected(path);
 		} catch (error) {
 			const { code } = error as { code?: string };
 			// A QEMU that was killed leaves its socket.
@@ -50,6 +52,18 @@ export class Qmp {
 		this.socket.close();
 	}
 }
+
+/** QEMU lets one client wait behind the one it serves; whoever comes then is told EAGAIN by the kernel (unix(7)). */
+const connected = async (path: string): Promise<JsonSocket> => {
+	const until = Date.now() + CONNECT_MS;
+	for (;;)
+		try {
+			return await JsonSocket.connect(path);
+		} catch (error) {
+			if ((error as { code?: string }).code !== "EAGAIN" || Date.now() > until) throw error;
+			await sleep(QUEUE_MS);
+		}
+};
 
 /** False when QEMU hangs up instead: it is ending. Rejects when it is not QEMU that answers. */
 const greeting = (socket: JsonSocket, path: string): Promise<boolean> =>
