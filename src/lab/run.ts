@@ -1,5 +1,7 @@
 /** Programs that make and take away parts of a lab: one process for each call, arguments as an array, no shell. */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { LabError } from "./errors.js";
 
 /** Debian packages, for messages. */
@@ -19,6 +21,13 @@ const environment = (): NodeJS.ProcessEnv => ({
 	LC_ALL: "C",
 	PATH: `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`,
 });
+
+/** Debian packages of programs that labs need and this machine does not have. */
+export const missingPackages = (): string[] => {
+	const folders = (environment().PATH ?? "").split(":").filter((folder) => folder !== "");
+	const has = (name: string): boolean => folders.some((folder) => existsSync(join(folder, name)));
+	return Object.entries(PACKAGES).flatMap(([name, debianPackage]) => (has(name) ? [] : debianPackage));
+};
 
 /** What the program prints. Rejects with LabError and the program's own words. */
 export const run = (program: string, args: string[], input = ""): Promise<string> =>

@@ -1,6 +1,7 @@
 /** Node, the addon, and the outside program that some sources need. */
 import { sha256 } from "../../../native/index.js";
 import { findQemu } from "../../backup/index.js";
+import { missingPackages } from "../../lab/index.js";
 import type { Finding } from "./finding.js";
 
 const NODE_MAJOR = 20;
@@ -20,8 +21,16 @@ export async function checkInstallation(): Promise<Finding[]> {
 			? { check: "addon", level: "ok", message: "loaded" }
 			: { check: "addon", level: "fail", message: "computes wrong digests", remedy: "run scripts/setup again" },
 	);
-	findings.push(foreignFormats());
+	findings.push(foreignFormats(), labs());
 	return findings;
+}
+
+/** Only verification needs them, and only as root: others have labs of QEMU's own making. */
+function labs(): Finding {
+	const missing = missingPackages();
+	if (missing.length === 0) return { check: "labs", level: "ok", message: "iproute2, nftables, dnsmasq are installed" };
+	const message = `verification has no labs as root: ${missing.join(", ")} ${missing.length > 1 ? "are" : "is"} not installed`;
+	return { check: "labs", level: "warn", message, remedy: `apt-get install ${missing.join(" ")}` };
 }
 
 /** Without QEMU everything works but the backup of qcow2 and sparse VMDK files. */
