@@ -202,11 +202,9 @@ class VmRun {
 			await this.#addresses();
 			const reached = await lab.reach(guest.guest.name);
 			if (reached !== undefined) return reached;
-			throw new TestFailure(
-				lab.mode === "user"
-					? "without root only ports of a guest can be reached"
-					: "no address of the guest is known: it asked for none and has sent nothing",
-			);
+			if (lab.mode === "user")
+				throw new TestFailure("without root only ports of a guest can be reached", { fault: "infrastructure" });
+			throw new TestFailure("no address of the guest is known: it asked for none and has sent nothing");
 		};
 		return {
 			...{ vm: plan.vm, point: point.id, guest: guest.guest.name, signal },

@@ -35,6 +35,7 @@ export const vmArguments = (places: VmPlaces, definition: Definition, accelerati
 			`socket,id=console,${server(sockets.console)},logfile=${quoted(join(places.folder, "console.log"))}`,
 		],
 		...["-serial", "chardev:console", "-device", "VGA", "-device", "virtio-rng-pci"],
+		...(firmwareSpeaks(definition) ? ["-fw_cfg", `name=etc/sercon-port,file=${quoted(places.sercon)}`] : []),
 		...(generation === undefined ? [] : ["-device", `vmgenid,guid=${generation}`]),
 		...diskNodes(places, definition),
 		...diskDevices(config, definition.disks).flatMap((device) => ["-device", JSON.stringify(device)]),
@@ -43,6 +44,12 @@ export const vmArguments = (places: VmPlaces, definition: Definition, accelerati
 		...(kernel === undefined ? [] : kernelArguments(places.folder, kernel)),
 	];
 };
+
+/** SeaBIOS writes what is on the screen to a serial port, too, when it is told its address; UEFI does so anyway. */
+export const firmwareSpeaks = ({ console, config, kernel }: Definition): boolean =>
+	console === true && config.firmware === "bios" && kernel === undefined;
+/** As SeaBIOS reads it: the address of COM1, 64 bits, little-endian. */
+export const SERCON_PORT = Buffer.from([0xf8, 0x03, 0, 0, 0, 0, 0, 0]);
 
 const machineArguments = (places: VmPlaces, config: VmConfig): string[] => {
 	const machine = config.disks.some(({ bus }) => bus === "ide") ? "pc" : "q35";

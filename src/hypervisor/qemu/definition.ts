@@ -23,6 +23,8 @@ export interface Definition {
 	acceleration?: "kvm" | "tcg";
 	/** UUID that the guest sees as its VM generation (new for each copy of a VM) */
 	generation?: string;
+	/** what the firmware says goes to the serial console, too */
+	console?: boolean;
 	/** made by us: name of the session */
 	session?: string;
 }

@@ -21,6 +21,8 @@ export interface VmPlaces {
 	move: string;
 	/** held while its processes start */
 	starting: string;
+	/** of SeaBIOS: the port of the serial console */
+	sercon: string;
 	/** there while what lies in the folder is of no VM yet, or of none any more */
 	unfinished: string;
 	/** UEFI's variables; `nvram.ts` */
@@ -46,6 +48,7 @@ export const vmPlaces = (folder: string): VmPlaces => {
 		helper: join(own, "qmp.sock"),
 		move: join(own, "move.json"),
 		starting: join(own, "starting"),
+		sercon: join(own, "sercon-port"),
 		unfinished: join(own, "unfinished"),
 		nvram: join(folder, "nvram.fd"),
 		tpm: join(folder, "tpm"),

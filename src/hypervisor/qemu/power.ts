@@ -1,9 +1,9 @@
 /** Power: on, shutdown, off, reset, pause, resume. */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PowerAction } from "../contract.js";
 import { causeOf, HypervisorError } from "../errors.js";
-import { vmArguments } from "./command-line.js";
+import { firmwareSpeaks, SERCON_PORT, vmArguments } from "./command-line.js";
 import { forgetBitmaps } from "./forget-bitmaps.js";
 import { enterLab } from "./lab-network.js";
 import { makeNvram } from "./nvram.js";
@@ -55,6 +55,7 @@ const powerOn = async (vm: Vm): Promise<void> => {
 
 const start = async (vm: Vm, acceleration: "kvm" | "tcg"): Promise<void> => {
 	const { places, definition } = vm;
+	if (firmwareSpeaks(definition)) writeFileSync(places.sercon, SERCON_PORT);
 	const args = vmArguments(places, definition, acceleration);
 	const tpm = definition.config.tpm ? () => startTpm(places) : undefined;
 	try {

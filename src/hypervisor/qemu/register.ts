@@ -62,6 +62,7 @@ export const register = (host: string, request: RegisterRequest, ids: string[]):
 		disks,
 		// Fresh: directory servers must notice that time went back.
 		generation: randomUUID(),
+		...(request.console === true ? { console: true } : {}),
 		// Empty: a VM of its own, without a session.
 		...(session === "" ? {} : { session }),
 	});
