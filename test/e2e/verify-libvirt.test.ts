@@ -1,7 +1,7 @@
 /** `springback verify` on a libvirt host: the guest is a VM of the host's, in a lab that is joined to the host by a bridge. */
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { debianImage } from "../../scripts/lab/guests.js";
+import { smallImage } from "../../scripts/lab/guests.js";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { LibvirtLab } from "../hypervisor/libvirt-lab.js";
 import { must, Workspace } from "./workspace.js";
@@ -36,18 +36,15 @@ t.test("boots from its backup beside the original, which goes on", { timeout: 28
 	await work.init();
 	await work.json(["hosts", "add", "kvm", "libvirt", lab.uri]);
 	const disk = lab.path("web.qcow2");
-	await must("qemu-img", ["convert", "-O", "qcow2", debianImage(), disk]);
+	await must("qemu-img", ["convert", "-O", "qcow2", smallImage(), disk]);
 	lab.define("web", ID, [{ target: "vda", format: "qcow2", file: disk }], {
 		devices:
 			'<serial type="pty"/><interface type="user"><mac address="52:54:00:aa:00:01"/><model type="virtio"/></interface>',
-		memory: 320,
+		memory: 128,
 	});
 	await work.json(["backup", "web", "--host", "kvm"]);
 	const original = lab.virsh("dumpxml", ID);
-	const { code, stdout, stderr } = await work.cli([
-		...["verify", "web", "--host", "kvm", "--role", "web", "--json"],
-		...["--test", "script:systemctl is-active nginx"],
-	]);
+	const { code, stdout, stderr } = await work.cli([...["verify", "web", "--host", "kvm", "--role", "web", "--json"]]);
 	t.equal(code, 0, stderr);
 	const report = JSON.parse(stdout) as Outcome;
 	t.match(report, {
@@ -59,7 +56,7 @@ t.test("boots from its backup beside the original, which goes on", { timeout: 28
 	t.match(vm.generationId, /^[0-9a-f-]{36}$/);
 	t.ok(vm.console > 0, "its serial console was kept");
 	t.ok(vm.screenshots > 0 && vm.readToBoot > 2 ** 20 && vm.addresses.length > 0);
-	for (const what of ["publish", "power-on", "first-read", "agent", "stable"])
+	for (const what of ["publish", "power-on", "first-read", "kernel", "address", "stable"])
 		t.ok(
 			vm.timeline.some((entry) => entry.what === what),
 			what,
