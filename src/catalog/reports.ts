@@ -110,14 +110,14 @@ export class Reports {
 		return row === undefined ? undefined : { ...row };
 	}
 
-	/** How a VM did in the newest `limit` verifications, oldest first. */
-	trend(repository: string, vm: string, limit: number): TrendEntry[] {
+	/** How a VM did in the newest `limit` verifications that began by `until` (UTC), oldest first. */
+	trend(repository: string, vm: string, limit: number, until: string): TrendEntry[] {
 		const rows = this.db
 			.prepare(
 				`SELECT v.* FROM verifications v JOIN reports r ON r.run = v.run WHERE r.repository = ? AND v.vm = ?
-				ORDER BY v.started DESC LIMIT ?`,
+				AND r.started <= ? ORDER BY v.started DESC LIMIT ?`,
 			)
-			.all(repository, vm, limit) as unknown as Row[];
+			.all(repository, vm, Date.parse(until), limit) as unknown as Row[];
 		return rows.reverse().map((row) => ({ run: row.run, ...verificationOf(row) }));
 	}
 

@@ -82,7 +82,7 @@ const MOMENTS: Readonly<Record<string, string>> = {
 	agent: "Guest agent answers",
 	address: "Has an address",
 	stable: "Booted",
-	checksum: "All blocks read again",
+	checksum: "All blocks read",
 	"power-off": "Powered off",
 };
 

@@ -1,10 +1,10 @@
 /** Writes a report: signed, chained to the one before it, as JSON and as a page, durably, and notes it in the catalogue. */
 import { join } from "node:path";
-import { replaceFileDurably } from "../../../native/durable-file.js";
+import { readFileWhole, replaceFileDurably } from "../../../native/durable-file.js";
 import { type Catalog, withLock } from "../../catalog/index.js";
 import type { RunReport } from "../model.js";
-import { type Chain, encodeReport, sha256Of, signReport } from "./document.js";
-import { importReports, makeFolder, noteReport } from "./folder.js";
+import { type Chain, decodeReport, encodeReport, sha256Of, signReport } from "./document.js";
+import { importReports, makeFolder, noteReport, reportFiles } from "./folder.js";
 import type { History } from "./html/page.js";
 import { encodePage } from "./html/seal.js";
 import type { Signer } from "./signer.js";
@@ -42,9 +42,24 @@ export const writeReport = (report: RunReport, folder: string, signer: Signer, c
 		replaceFileDurably(json, bytes);
 		noteReport(catalog, signed, json, sha256);
 		replaceFileDurably(html, encodePage(signed, historyOf(report, catalog), signer));
+		completePages(folder, signer, catalog);
 		return { json, html, sha256, chain, damaged };
 	});
 
+/** A crash may have come between the two files of a report. */
+const completePages = (folder: string, signer: Signer, catalog: Catalog): void => {
+	const { json, html } = reportFiles(folder);
+	const done = new Set(html);
+	for (const run of json) {
+		if (done.has(run)) continue;
+		const { document } = decodeReport(readFileWhole(join(folder, `${run}.json`)));
+		if (document?.report.id !== run || document.key.fingerprint !== signer.fingerprint) continue;
+		replaceFileDurably(join(folder, `${run}.html`), encodePage(document, historyOf(document.report, catalog), signer));
+	}
+};
+
 /** Of each VM, with this run: one that was verified at several points in it appears once for each. */
 const historyOf = (report: RunReport, catalog: Catalog): History =>
-	new Map(report.vms.map(({ vm }) => [vm, catalog.reports.trend(report.repository.id, vm, TREND_RUNS)]));
+	new Map(
+		report.vms.map(({ vm }) => [vm, catalog.reports.trend(report.repository.id, vm, TREND_RUNS, report.started)]),
+	);

@@ -200,6 +200,7 @@ export const planShape = (kinds: readonly TestKind[], roles: Roles) => {
 		),
 		...settings,
 	});
+	const alone = object(words, settings, {}, { after: 'it is for VMs that share a lab, under "groups"' });
 	type Settings = ReturnType<typeof ordered.read>;
 	const vms = (shape: Shape<Settings>) =>
 		forms<Named<Settings>[]>("VMs: a list of names or patterns, or a mapping of them", {
@@ -237,9 +238,14 @@ export const planShape = (kinds: readonly TestKind[], roles: Roles) => {
 			webhook: may(WEBHOOK, "who is told the result"),
 			defaults: may(object("defaults", common), "for VMs that do not say otherwise"),
 			groups: may(mapping("groups by name", NAME, group), "VMs that belong together and share a lab"),
-			vms: may(vms(object(words, settings) as Shape<Settings>), "VMs that stand alone, each in a lab of its own"),
+			vms: may(vms(alone as Shape<Settings>), "VMs that stand alone, each in a lab of its own"),
 		},
 		{ anyOf: [{ required: ["groups"] }, { required: ["vms"] }] },
+		{
+			networks: "it belongs to a group",
+			tests: "it belongs to a VM",
+			points: 'it belongs to a VM, or into "defaults"',
+		},
 	);
 };
 

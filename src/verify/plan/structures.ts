@@ -21,7 +21,13 @@ export type Of<F extends Fields> = { [K in keyof F as F[K] extends Field<unknown
 };
 
 /** A mapping with known members. What was read is there by name, and where it stood: `placeOf`. */
-export const object = <F extends Fields>(words: string, fields: F, more: JsonSchema = {}): Shape<Of<F>> => ({
+export const object = <F extends Fields>(
+	words: string,
+	fields: F,
+	more: JsonSchema = {},
+	/** for members that people look for here and that belong elsewhere: where */
+	elsewhere: Readonly<Record<string, string>> = {},
+): Shape<Of<F>> => ({
 	words,
 	schema: {
 		type: "object",
@@ -37,7 +43,10 @@ export const object = <F extends Fields>(words: string, fields: F, more: JsonSch
 		const found: Record<string, unknown> = {};
 		for (const { key, keyPlace, value } of entries) {
 			if (!Object.hasOwn(fields, key))
-				source.fail(keyPlace, `"${key}" means nothing here: ${suggestion(key, Object.keys(fields))}`);
+				source.fail(
+					keyPlace,
+					`"${key}" means nothing here: ${Object.hasOwn(elsewhere, key) ? elsewhere[key] : suggestion(key, Object.keys(fields))}`,
+				);
 			found[key] = fields[key].shape.read(value, source);
 		}
 		const missing = Object.keys(fields).find((key) => fields[key].required && found[key] === undefined);

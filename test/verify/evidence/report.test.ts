@@ -264,7 +264,9 @@ t.test("a lost catalogue gets its reports back from the files, and the chain goe
 	const next = await place.write(run([vm("web1", "passed", null, at(4))], at(4)));
 	t.equal(next.chain.sequence, 4);
 	t.strictSame(
-		place.catalog.reports.trend(REPOSITORY.id, "web1", 3).map(({ started }) => started.slice(0, 10)),
+		place.catalog.reports
+			.trend(REPOSITORY.id, "web1", 3, "2026-12-01T00:00:00Z")
+			.map(({ started }) => started.slice(0, 10)),
 		["2026-11-02", "2026-11-03", "2026-11-04"],
 		"the newest, oldest first",
 	);
@@ -342,7 +344,9 @@ t.test("a fault while a report is written leaves the old state or the new one", 
 	faults.clear();
 	t.match(place.verify(), { missing: [], withoutPage: [/^[0-9a-f]{32}$/] }, "the report itself is there");
 	t.equal((await place.write(run())).chain.sequence, 3);
-	t.match(place.verify().missing, []);
+	t.match(place.verify(), { missing: [], withoutPage: [] }, "the page is written by the next run");
+	const pages = place.verify().reports.filter(({ form }) => form === "html");
+	t.ok(pages.length === 3 && pages.every(({ ok }) => ok));
 });
 
 t.test("where reports are: in the repository, but not in an encrypted one", async (t) => {

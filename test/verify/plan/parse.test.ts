@@ -221,7 +221,10 @@ t.test("every fault is one line with its place and what would be right", async (
 		[ofDb1("    stabilise: {by: output, match: '('}"), /:4:16: vms\.db1\.stabilise: "\(" is not a regular expression$/],
 		[ofDb1("    addresses: {'52:54': 10.0.0.1}"), /:4:17: vms\.db1\.addresses: "52:54" is not a MAC address/],
 		[ofDb1("    addresses: {'52:54:00:00:00:01': 10.0.0.300}"), /:4:38: .*"10\.0\.0\.300" is not an IP address$/],
-		[ofDb1("    after: [web1]"), /:4:5: vms\.db1: "after" means nothing here/],
+		[
+			ofDb1("    after: [web1]"),
+			/:4:5: vms\.db1: "after" means nothing here: it is for VMs that share a lab, under "groups"$/,
+		],
 		[ofDb1("    tests: tcp"), /:4:12: vms\.db1\.tests: "tcp" is not a list of tests$/],
 		[ofDb1("    tests: [tcp]"), /:4:13: vms\.db1\.tests\[1\]: "tcp" needs "port": write tcp: NUMBER$/],
 		[ofDb1("    tests: [tpc: 22]"), /:4:13: .*"tpc" is neither a test nor a setting of one: did you mean "tcp"\?$/],
