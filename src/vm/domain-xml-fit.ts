@@ -25,6 +25,8 @@ export interface HostGives {
 	machine: string | null;
 	/** false: the host has no such program, libvirt chooses one */
 	emulator: boolean;
+	/** logical processors that there are */
+	processors: number;
 	/** `why` in words of libvirt */
 	cpu: { mode: "host-model" | "maximum"; why: string } | null;
 }
@@ -73,6 +75,7 @@ export function fitDomain(original: Uint8Array, gives: HostGives): FittedDomain 
 			refused.push(`it boots with ${path}, which the host does not have: put that file there`);
 	}
 	fitCpu(domain, gives, changed);
+	fitPins(domain, gives, changed);
 	const devices = child(domain, "devices");
 	if (devices !== undefined) fitDevices(devices, gives, changed);
 	return { text: writeNodes([domain]), changed, refused };
@@ -87,6 +90,19 @@ function fitCpu(domain: Node, { cpu: instead }: HostGives, changed: string[]): v
 	for (const key of ["match", "check", "migratable"]) setAttr(cpu, key, undefined);
 	for (const one of [...children(cpu)])
 		if (["model", "vendor", "cache", "maxphysaddr"].includes(tagOf(one)) || isWanted(one)) remove(cpu, one);
+}
+
+/** Processors that the guest's were bound to. */
+function fitPins(domain: Node, { processors }: HostGives, changed: string[]): void {
+	const beyond = (cpuset: string | undefined): boolean =>
+		(cpuset?.match(/\d+/g) ?? []).some((number) => Number(number) >= processors);
+	const vcpu = child(domain, "vcpu");
+	const tune = child(domain, "cputune");
+	const pins = (tune === undefined ? [] : children(tune)).filter((one) => attr(one, "cpuset") !== undefined);
+	if (!beyond(attr(vcpu, "cpuset")) && !pins.some((one) => beyond(attr(one, "cpuset")))) return;
+	if (vcpu !== undefined) setAttr(vcpu, "cpuset", undefined);
+	for (const one of pins) remove(tune!, one);
+	changed.push(`it was bound to processors beyond the ${processors} of the host: it is bound to none`);
 }
 
 const isWanted = (one: Node): boolean =>
@@ -161,6 +177,28 @@ function fitDrive(element: Node, has: HostGives["has"], changed: string[]): void
 	for (const one of [...children(element)]) if (["source", "backingStore"].includes(tagOf(one))) remove(element, one);
 	const drive = attr(child(element, "target"), "dev") ?? device;
 	changed.push(`${path} is not on the host: the drive ${drive} is empty`);
+}
+
+/** What a VM that is made from the neutral configuration alone comes back without. Throws ConfigError. */
+export function devicesBeyondModel(original: Uint8Array): string[] {
+	const devices = child(domainOf(checkedXml(original, "domain XML")), "devices");
+	return (devices === undefined ? [] : children(devices)).flatMap((element) => {
+		const source = child(element, "source");
+		const path = attr(source, "file") ?? attr(source, "dev") ?? attr(source, "dir");
+		switch (tagOf(element)) {
+			case "disk": {
+				const device = attr(element, "device");
+				const drive = device === "cdrom" || device === "floppy";
+				return drive && path !== undefined ? [`the drive ${attr(child(element, "target"), "dev")} with ${path}`] : [];
+			}
+			case "hostdev":
+				return [`the passed-through ${deviceName(element)}`];
+			case "filesystem":
+				return path === undefined ? [] : [`the shared folder ${path}`];
+			default:
+				return [];
+		}
+	});
 }
 
 /** "PCI device 0000:0a:10.0" */

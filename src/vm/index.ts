@@ -1,7 +1,14 @@
 /** What the rooms above use of vm/. */
 export { assignDisks, type StoredDisk } from "./assign.js";
 export { type DomainDisk, parseDomain, parseDomainXml } from "./domain-xml.js";
-export { type DomainNeeds, domainNeeds, type FittedDomain, fitDomain, type HostGives } from "./domain-xml-fit.js";
+export {
+	type DomainNeeds,
+	devicesBeyondModel,
+	domainNeeds,
+	type FittedDomain,
+	fitDomain,
+	type HostGives,
+} from "./domain-xml-fit.js";
 export { scsiModel } from "./domain-xml-new.js";
 export { consoleOf, type DomainChanges, domainFor, domainWithDisk, renamedDomain } from "./domain-xml-write.js";
 export { type FirmwareGuess, guessConfig, guessFirmware } from "./firmware.js";

@@ -2,7 +2,7 @@
  * A VM of another libvirt host comes here: what this host does not have is left out or exchanged, each by name in the dry
  * run, and the VM runs. What cannot be done without is refused.
  */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { enterNamespace } from "../../scripts/lab/namespace.js";
 import { writerDisk } from "../../scripts/lab/writer.js";
@@ -48,6 +48,7 @@ t.before(async () => {
 	await work.init();
 	await work.json(["hosts", "add", "kvm", "libvirt", lab.uri]);
 	writerDisk(work.path("vm.raw"), 9 * MIB);
+	mkdirSync(work.path("vms"));
 	writeFileSync(lab.path("there.iso"), Buffer.alloc(65536));
 });
 
@@ -68,7 +69,7 @@ t.test("fixed by name, and it runs", async (t) => {
 		<tpm model="tpm-tis"><backend type="passthrough"><device path="/dev/tpm0"/></backend></tpm>
 		<serial type="dev"><source path="/dev/ttyS99"/><target port="0"/></serial>`,
 		'<type arch="x86_64" machine="pc-q35-rhel9.0.0">hvm</type>',
-		'<cpu mode="custom" match="exact" check="partial"><model>Skylake-Server</model><topology sockets="1" cores="1" threads="1"/><feature policy="disable" name="svm"/></cpu>',
+		'<cputune><vcpupin vcpu="0" cpuset="4000-4003"/><emulatorpin cpuset="0"/></cputune><cpu mode="custom" match="exact" check="partial"><model>Skylake-Server</model><topology sockets="1" cores="1" threads="1"/><feature policy="disable" name="svm"/></cpu>',
 		"kvm",
 	);
 	const { code, words } = await dryRun();
@@ -77,6 +78,7 @@ t.test("fixed by name, and it runs", async (t) => {
 		/its processor is emulated, for the host has no KVM/,
 		/its machine pc-q35-rhel9.0.0 is not known to the host: it gets q35/,
 		/its processor Skylake-Server is not to be had \(.*avx512f.*\): it gets the best that the host has/,
+		/it was bound to processors beyond the \d+ of the host: it is bound to none/,
 		/its emulator \/usr\/libexec\/qemu-kvm is not on the host/,
 		/\/iso\/windows.iso is not on the host: the drive sda is empty/,
 		/\/iso\/driver.img is not on the host: the drive fda is empty/,
@@ -88,9 +90,22 @@ t.test("fixed by name, and it runs", async (t) => {
 		/the serial port \/dev\/ttyS99 is not on the host/,
 	].entries())
 		t.match(words[n], wanted);
-	t.equal(words.length, 12);
+	t.equal(words.length, 13);
 	t.notOk(words.some((one) => !one.startsWith("changed ")));
 	t.strictSame(await work.sessions(), [], "nothing was done");
+	await work.json(["hosts", "add", "alone", "qemu", `qemu://${work.path("vms")}`]);
+	const { findings } = await work.json<Plan>(["recover", "vm", "--host", "alone", "--original-gone", "--dry-run"]);
+	t.strictSame(
+		findings.filter(({ what }) => what === "host alone").map(({ message }) => message.replace(/ is left out.*/, "")),
+		[
+			"the drive sda with /iso/windows.iso",
+			`the drive sdb with ${lab.path("there.iso")}`,
+			"the drive fda with /iso/driver.img",
+			"the passed-through PCI device 0000:0a:10.0",
+			"the passed-through USB device 1234:beef",
+			"the shared folder /no/such",
+		],
+	);
 
 	const run = await work.cli([...recover, "--wait", "100ms"]);
 	t.equal(run.code, 4, run.stderr);
@@ -99,18 +114,23 @@ t.test("fixed by name, and it runs", async (t) => {
 	const xml = lab.virsh("dumpxml", uuid, "--inactive");
 	t.match(xml, new RegExp(`${lab.path("there.iso")}`), "the medium that is there stays");
 	t.match(xml, /<cpu mode='maximum'[\s\S]*<topology [\s\S]*<feature policy='disable' name='svm'/);
+	t.notMatch(xml, /pin /);
 	t.match(xml, /<mac address='52:54:00:aa:bb:01'[\s\S]*<link state='down'/);
 	lab.virsh("destroy", uuid);
 	t.match(await work.json(["finish", "s", "--discard", "--confirm", "s"]), { session: "s" });
 });
 
-t.test("what fits is left alone", async (t) => {
-	await backUp(
-		disk("vda", "virtio") + cdrom(lab.path("there.iso"), "sda"),
-		'<type arch="x86_64" machine="pc-q35-7.2">hvm</type>',
-		'<cpu mode="custom" match="exact" check="partial"><model>qemu64</model></cpu>',
-	);
+t.test("what fits is left alone, and its own emulator is the one that is asked", async (t) => {
+	const emulator = "<emulator>/usr/bin/qemu-system-x86_64</emulator>";
+	const devices = disk("vda", "virtio") + cdrom(lab.path("there.iso"), "sda");
+	const cpu = (model: string) => `<cpu mode="custom" match="exact" check="partial"><model>${model}</model></cpu>`;
+	const q35 = '<type arch="x86_64" machine="pc-q35-7.2">hvm</type>';
+	await backUp(devices, q35, cpu("qemu64"));
 	t.strictSame((await dryRun()).words, []);
+	await backUp(emulator + devices, q35, cpu("qemu64"));
+	t.strictSame((await dryRun()).words, []);
+	await backUp(emulator + devices, q35, cpu("Skylake-Server"));
+	t.match((await dryRun()).words, [/its processor Skylake-Server is not to be had/]);
 });
 
 t.test("refused by name", async (t) => {

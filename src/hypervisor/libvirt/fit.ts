@@ -45,32 +45,44 @@ const can = ({ virsh }: Host, args: string[]): Promise<boolean> =>
 	);
 
 const asked = async (host: Host, needs: DomainNeeds): Promise<HostGives> => {
-	const type = needs.type === "kvm" && (await acceleration(host)) === "qemu" ? "qemu" : null;
-	const virtType = ["--virttype", type ?? needs.type];
 	const { machine: own, emulator } = needs;
-	const known = own === null || (await can(host, [...virtType, "--machine", own]));
+	const has = emulator === null || (await can(host, ["--emulatorbin", emulator]));
+	const type = needs.type === "kvm" && (await acceleration(host)) === "qemu" ? "qemu" : null;
+	const virtType = type ?? needs.type;
+	// Its own program may know other machines and processors than libvirt's choice.
+	const program = has ? emulator : null;
+	const known =
+		own === null || (await can(host, [...option("--emulatorbin", program), "--virttype", virtType, "--machine", own]));
 	const machine = known ? null : own.includes("q35") ? "q35" : "pc";
+	const place = [...option("--emulator", program), "--virttype", virtType, ...option("--machine", machine ?? own)];
 	return {
 		has: host.uri.local ? existsSync : undefined,
 		type,
 		machine,
-		emulator: emulator === null || (await can(host, ["--emulatorbin", emulator])),
-		cpu: await processor(host, needs, virtType, machine ?? own),
+		emulator: has,
+		processors: await processorsOf(host),
+		cpu: await processor(host, needs, virtType, place),
 	};
 };
 
+const option = (name: string, value: string | null): string[] => (value === null ? [] : [name, value]);
+
+/** Logical ones; Infinity when it does not tell. */
+export const processorsOf = async ({ virsh }: Host): Promise<number> =>
+	Number(/^CPU\(s\):\s*(\d+)/m.exec(await virsh.call(["nodeinfo"]))?.[1] ?? Number.POSITIVE_INFINITY);
+
+/** @param place options that name the kind of VM */
 const processor = async (
 	{ virsh }: Host,
 	{ cpu, passthroughCpu }: DomainNeeds,
-	virtType: string[],
-	machine: string | null,
+	virtType: string,
+	place: string[],
 ): Promise<HostGives["cpu"]> => {
-	const mode = virtType[1] === "kvm" ? "host-model" : "maximum";
+	const mode = virtType === "kvm" ? "host-model" : "maximum";
 	if (passthroughCpu && mode === "maximum") return { mode, why: "only KVM gives the host's own" };
 	if (cpu === null) return null;
-	const place = machine === null ? [] : ["--machine", machine];
 	try {
-		await withFiles([cpu], ([path]) => virsh.call(["hypervisor-cpu-compare", ...virtType, ...place, "--error", path]));
+		await withFiles([cpu], ([path]) => virsh.call(["hypervisor-cpu-compare", ...place, "--error", path]));
 		return null;
 	} catch (error) {
 		// A libvirt that cannot tell leaves it to the start.

@@ -3,7 +3,7 @@ import { all, attribute, content, first, parseXml, scsiModel, type VmConfig } fr
 import type { VmDescription } from "../contract.js";
 import { unreadByFirmware } from "../unread-by-firmware.js";
 import type { Host } from "./domain.js";
-import { fitted } from "./fit.js";
+import { fitted, processorsOf } from "./fit.js";
 
 export const problems = async (host: Host, config: VmConfig, files: VmDescription["files"]): Promise<string[]> => {
 	const { virsh } = host;
@@ -11,7 +11,7 @@ export const problems = async (host: Host, config: VmConfig, files: VmDescriptio
 	const { memoryMiB, cpus, firmware, tpm } = config;
 	const info = await virsh.call(["nodeinfo"]);
 	const memory = Math.floor(Number(/^Memory size:\s*(\d+) KiB/m.exec(info)?.[1] ?? Number.POSITIVE_INFINITY) / 1024);
-	const processors = Number(/^CPU\(s\):\s*(\d+)/m.exec(info)?.[1] ?? Number.POSITIVE_INFINITY);
+	const processors = await processorsOf(host);
 	if (memoryMiB > memory) found.push(`it has ${memoryMiB} MiB of memory, more than the ${memory} MiB of the host`);
 	if (cpus > processors * 4)
 		found.push(`it has ${cpus} processors, more than four for each of the ${processors} of the host`);

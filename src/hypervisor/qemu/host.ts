@@ -27,7 +27,7 @@ import { listVms } from "./list.js";
 import { migrateStorage } from "./migrate.js";
 import { openDisk } from "./open-disk.js";
 import { power } from "./power.js";
-import { problems } from "./problems.js";
+import { changes, problems } from "./problems.js";
 import { register, unregister } from "./register.js";
 import { release } from "./release.js";
 import { removeSnapshot } from "./remove-snapshot.js";
@@ -130,6 +130,10 @@ export class QemuHost implements Hypervisor {
 
 	async problems(config: VmConfig): Promise<string[]> {
 		return problems(config);
+	}
+
+	async changes(config: VmConfig, files: VmDescription["files"]): Promise<string[]> {
+		return changes(config, files);
 	}
 
 	async rename(vm: string, to: { name: string; id: string }): Promise<void> {

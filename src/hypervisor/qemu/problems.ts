@@ -1,10 +1,19 @@
 /** What a VM needs and this driver or machine cannot give. */
 import { availableParallelism, totalmem } from "node:os";
-import type { VmConfig } from "../../vm/index.js";
+import { devicesBeyondModel, type VmConfig } from "../../vm/index.js";
+import type { VmDescription } from "../contract.js";
 import { firmwareProblem } from "./firmware.js";
 import { tpmProblem } from "./tpm.js";
 
 const MIB = 2 ** 20;
+
+/** VMs here are made of the neutral configuration: what a definition of libvirt's has beyond it is left out. */
+export const changes = (config: VmConfig, files: VmDescription["files"]): string[] => {
+	const original = config.source === "libvirt" ? files.find(({ name }) => name.endsWith(".xml")) : undefined;
+	return original === undefined
+		? []
+		: devicesBeyondModel(original.content).map((device) => `${device} is left out: VMs of this host have none`);
+};
 
 export const problems = (config: VmConfig): string[] => {
 	const found: string[] = [];
