@@ -15,3 +15,9 @@ export class VerifyError extends Error {
 /** One line: what was thrown, without stack or line breaks. */
 export const causeOf = (error: unknown): string =>
 	(error instanceof Error ? error.message : String(error)).split("\n")[0].trim();
+
+/** Why a run ended before its end, for reports. @param signal that has fired */
+export const endOf = ({ reason }: AbortSignal): string =>
+	(reason as { name?: string } | undefined)?.name === "TimeoutError"
+		? "the time that the plan gives the run (limits.timeout) was over"
+		: "the run was cancelled";

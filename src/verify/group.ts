@@ -2,8 +2,8 @@
 import { randomBytes } from "node:crypto";
 import type { Hypervisor } from "../hypervisor/index.js";
 import type { Lab, LabNetwork } from "../lab/contract.js";
-import type { Budget } from "./budget.js";
-import { causeOf } from "./errors.js";
+import { Budget } from "./budget.js";
+import { causeOf, endOf } from "./errors.js";
 import type { Guest } from "./machine.js";
 import type { GroupPlan, VmPlan, VmReport } from "./model.js";
 import type { RunNotes } from "./notes.js";
@@ -72,30 +72,51 @@ const runRound = async ({ group, guests }: Round, at: InGroup, hasRoom: boolean)
 	const passed = new Map<string, Promise<boolean>>();
 	/** resolves when the VM's verification is over, whatever came of it */
 	const over = new Map<string, Promise<unknown>>();
-	const all = guests.map((guest) => {
+	const verdicts = guests.map(({ plan }) => {
 		const settled = later<boolean>();
-		passed.set(guest.plan.vm, settled.promise);
+		passed.set(plan.vm, settled.promise);
+		return settled;
+	});
+	// Those that are only kept for others take no place.
+	const places = new Budget({ places: at.budget.limits.places, cpus: Infinity, memoryMiB: Infinity });
+	let failed = false;
+	const all = guests.map((guest, n) => {
+		// Before its end: while it is kept for others, these are told.
+		const settle = (verdict: boolean, fails = !verdict): void => {
+			verdicts[n].resolve(verdict);
+			failed ||= fails;
+			if (fails) at.failed();
+		};
 		const needed = async (): Promise<void> => {
 			await Promise.all(dependents(guest.plan.vm, guests).map((vm) => over.get(vm)));
 		};
 		const work = async (): Promise<VmReport[]> => {
 			const lacking = await missing(guest.plan, passed);
-			if (at.stops() || (lacking !== undefined && at.onFailure !== "continue"))
-				return [notRun(guest, at, { summary: lacking ?? "another VM failed, and the plan stops then" })];
-			let opened: Lab;
+			const give = await places.take({ places: 1, cpus: 0, memoryMiB: 0 }, at.signal).catch(() => () => {});
 			try {
-				opened = await lab.open();
+				if (lacking !== undefined && at.onFailure !== "continue") return [notRun(guest, at, { summary: lacking })];
+				if (at.stops()) return [notRun(guest, at, { summary: "another VM failed, and the plan stops then" })];
+				if (failed && at.onFailure === "group")
+					return [
+						notRun(guest, at, { summary: "another VM of its group failed, and the plan goes on with others then" }),
+					];
+				const { world, host, notes, signal } = at;
+				const opened = await lab.open();
+				const about = { guest, group: group.name, host, lab: opened, notes, world, needed, signal };
+				return [
+					await verifyVm(about, (verdict) => {
+						give();
+						settle(verdict);
+					}),
+				];
 			} catch (error) {
 				return [notRun(guest, at, { fault: "infrastructure", summary: `the lab: ${causeOf(error)}` })];
+			} finally {
+				give();
 			}
-			const { world, host, notes, signal } = at;
-			return [
-				await verifyVm({ guest, group: group.name, host, lab: opened, notes, world, needed, signal }, settled.resolve),
-			];
 		};
 		const report = (hasRoom ? work() : withRoom([guest], at, work)).then(([report]) => {
-			settled.resolve(report.result === "passed" || report.result === "warning");
-			if (report.result === "failed") at.failed();
+			settle(report.result === "passed" || report.result === "warning", report.result === "failed");
 			return report;
 		});
 		over.set(guest.plan.vm, report);
@@ -184,7 +205,7 @@ const notRun = (
 		}),
 		result: cancelled ? "cancelled" : why.fault === undefined ? "skipped" : "failed",
 		fault: cancelled ? null : (why.fault ?? null),
-		summary: cancelled ? "the run was cancelled" : (why.summary ?? ""),
+		summary: cancelled ? endOf(signal) : (why.summary ?? ""),
 		...{ started: now, ended: now, timeline: [], timeToServiceMs: null, readToBoot: null, readInAll: null },
 		...{ tests: [], screenshots: [], console: "", addresses: [], generationId: null },
 	};

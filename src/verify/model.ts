@@ -51,7 +51,7 @@ export interface VerificationPlan {
 	/** of `springback hosts`; null: QEMU on this machine, in a folder of ours */
 	host: string | null;
 	limits: {
-		/** VMs at once */
+		/** VMs that are verified at once; those that are only kept for others do not count */
 		parallel: number;
 		/** virtual processors and memory of all VMs that run at once */
 		cpus: number;
@@ -59,7 +59,7 @@ export interface VerificationPlan {
 		/** of the whole run */
 		timeoutMs: number;
 	};
-	/** after a VM failed: go on with all; skip what depends on it; start nothing more */
+	/** after a VM failed: go on with all; start no more of its group, nor what depends on it; start nothing more */
 	onFailure: "continue" | "group" | "stop";
 	groups: GroupPlan[];
 	/** told the result by POST; null: nobody */

@@ -8,7 +8,7 @@ import type { Hypervisor } from "../hypervisor/index.js";
 import type { Lab } from "../lab/contract.js";
 import { type BlocksReport, checkBlocks } from "./check-blocks.js";
 import { diagnose } from "./diagnose.js";
-import { causeOf } from "./errors.js";
+import { causeOf, endOf } from "./errors.js";
 import { type Guest, Machine } from "./machine.js";
 import type { TestReport, VmReport, VmResult } from "./model.js";
 import type { RunNotes } from "./notes.js";
@@ -288,7 +288,7 @@ class VmRun {
 	}
 
 	verdict(): Pick<VmReport, "result" | "fault" | "summary"> {
-		if (this.at.signal.aborted) return { result: "cancelled", fault: null, summary: "the run was cancelled" };
+		if (this.at.signal.aborted) return { result: "cancelled", fault: null, summary: endOf(this.at.signal) };
 		const seen = {
 			...{ broken: this.#broken, stable: this.#stable, console: this.console, timeline: this.timeline.entries },
 			...{ tests: this.tests, blocks: this.#blocks, bootSector: this.#bootSector },
