@@ -1,7 +1,7 @@
 /** Reports of verifications: kept beside the repository, noted in the catalogue, told to whoever is to know. */
 import { writeFileSync } from "node:fs";
 import type { Repository } from "../repository/index.js";
-import { junit, loadSigner, postResult, reportsFolder, writeReport } from "../verify/evidence/index.js";
+import { importReports, junit, loadSigner, postResult, reportsFolder, writeReport } from "../verify/evidence/index.js";
 import type { RunReport } from "../verify/index.js";
 import type { Context } from "./command.js";
 import { errorLine } from "./exit.js";
@@ -59,6 +59,8 @@ export async function verifiedPoints(context: Context, { id }: Repository): Prom
 	const { Catalog } = await import("../catalog/index.js");
 	const catalog = await openCatalog(context, Catalog.open);
 	try {
+		// A catalogue that was lost learns of them from the files.
+		importReports(reportsFolder(repositoryPath(context), statePath(context)), catalog);
 		return catalog.reports.verifiedPoints(id);
 	} finally {
 		catalog.close();
