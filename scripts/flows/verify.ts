@@ -3,7 +3,8 @@
  * without a way out: first one after the other, then all at once. The evidence is looked at: report, signature.
  *
  * Runs in a network of its own when root runs it (scripts/demo makes it). Arguments: directory for everything that is made,
- * images of the web VM, of the appliance and, unless it is to be left out, of the database VM.
+ * images of the web VM, of the appliance and of the database VM. Without the last it is a short form, for tests: two VMs,
+ * which are hardly watched once they serve.
  */
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -87,10 +88,11 @@ async function main([directory, web, appliance, database]: string[]): Promise<vo
 	story.note(`the plan: ${near(plan)}`);
 }
 
-/** The demo's plan, for those of its VMs that are there. */
 function planFor(names: string[]): string {
-	const plan = parseDocument(readFileSync(join(projectDirectory, "scripts/flows/verify-plan.yaml"), "utf8"));
-	for (const name of Object.keys(plan.toJS().vms)) if (!names.includes(name)) plan.deleteIn(["vms", name]);
+	const text = readFileSync(join(projectDirectory, "scripts/flows/verify-plan.yaml"), "utf8");
+	if (names.includes("database")) return text;
+	const plan = parseDocument(text.replaceAll("quiet: 20s", "quiet: 1s"));
+	plan.deleteIn(["vms", "database"]);
 	return String(plan);
 }
 

@@ -13,6 +13,11 @@ export function debianImage(): string {
 	return build("debian");
 }
 
+/** Raw image of the Debian guest with PostgreSQL, which takes half a minute to build. Never write to it. */
+export function databaseImage(): string {
+	return build("database");
+}
+
 /** Kernel and initramfs of the tiny guest. */
 export function tinyGuest(): { kernel: string; initrd: string } {
 	const directory = build("tiny");

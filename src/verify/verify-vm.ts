@@ -19,6 +19,8 @@ import { Timeline } from "./timeline.js";
 import type { Counts, VerifyWorld } from "./world.js";
 
 const CONSOLE_KEPT = 256 * 1024;
+/** Each look for addresses is two processes: as often as the lab itself looks. */
+const ADDRESSES_EVERY_MS = 1_000;
 
 export interface InLab {
 	guest: Guest;
@@ -152,9 +154,14 @@ class VmRun {
 	#watched(): Watched {
 		const { guest, host, world } = this.at;
 		const { id } = this.#machine;
+		let looked = -ADDRESSES_EVERY_MS;
 		return {
 			heartbeat: () => host.heartbeat(id).catch(() => false),
-			addresses: () => this.#addresses(),
+			addresses: async () => {
+				if (performance.now() - looked < ADDRESSES_EVERY_MS) return this.addresses;
+				looked = performance.now();
+				return this.#addresses();
+			},
 			console: async () => (await host.console?.(id).catch(() => "")) ?? "",
 			screenshot: () => host.screenshot(id).catch(() => undefined),
 			counts: () => world.serving.counts(guest.session).catch(() => undefined),
