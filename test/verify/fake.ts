@@ -146,7 +146,7 @@ export class Fake {
 					const vm = spec.replace(/@.*$/, "");
 					this.sessions.set(session, vm);
 					await this.#do("publish", vm);
-					return { disks: [{ disk: "disk0", uris: ["nbd://127.0.0.1/x"] }] };
+					return { disks: [{ disk: "disk0", uris: ["nbd+unix:///x?socket=/s"] }] };
 				},
 				counts: async () => ({ bytesRead: 512, failures: 0, firstRead: null, firstReadBeyondSector: null }),
 				drop: async (session) => {
