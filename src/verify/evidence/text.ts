@@ -1,19 +1,7 @@
-/** Text of guests made harmless for people, and figures in words. */
+/** Text of guests in lines, and figures in words. */
+import { plain as printable } from "../tests/text.js";
 
-/** ECMA-48 control sequences and strings. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-const ESCAPES = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?/g;
-/** Control characters but tab and line feed, what turns the direction of text around it, and halves of characters. */
-const CONTROLS =
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-	/[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\p{Surrogate}/gu;
-
-/** As it would be read: no terminal control, lines ended by line feeds. */
-export const printable = (text: string): string =>
-	text
-		.replace(ESCAPES, "")
-		.replace(/\r+\n?/g, "\n")
-		.replace(CONTROLS, "�");
+export { printable };
 
 /** The same in one line. */
 export const line = (text: string): string => printable(text).replace(/\s+/g, " ").trim();

@@ -1,6 +1,6 @@
 /** A program of the user on this machine, told of the VM by its environment. */
 import type { TestContext, TestKind, TestOutcome } from "./contract.js";
-import { objectSchema, regex, text, texts, whole, withDefaults } from "./options.js";
+import { invocable, objectSchema, regex, text, texts, whole, withDefaults } from "./options.js";
 import { search } from "./pattern.js";
 import { ending, runProgram } from "./program.js";
 import { shorten } from "./script.js";
@@ -35,13 +35,7 @@ export const command: TestKind = {
 	summary: "a program on this machine, told of the VM by SPRINGBACK_… in its environment, ends as expected",
 	schema,
 	defaults: { timeoutMs: 60_000, retries: 0, retryMs: 5000 },
-	options(given) {
-		const options = withDefaults(schema, given) as unknown as Options;
-		if ((options.shell === undefined) === (options.program === undefined))
-			throw new Error("either shell or program is needed, and not both");
-		if (options.shell !== undefined && options.args.length > 0) throw new Error("args go with program, not with shell");
-		return options as unknown as Record<string, unknown>;
-	},
+	options: (given) => invocable(withDefaults(schema, given)),
 	title: (options) => {
 		const { shell, program } = options as unknown as Options;
 		return `command: ${shorten(shell ?? program ?? "")}`;

@@ -73,3 +73,12 @@ export const whole = (description: string, minimum: number, maximum: number, val
 	description,
 	...(value === undefined ? {} : { default: value }),
 });
+
+/** Options of what runs a program: a shell's command, or a program with arguments. Throws one line. */
+export const invocable = (options: Record<string, unknown>): Record<string, unknown> => {
+	const { shell, program, args } = options as { shell?: string; program?: string; args: string[] };
+	if ((shell === undefined) === (program === undefined))
+		throw new Error("either shell or program is needed, and not both");
+	if (shell !== undefined && args.length > 0) throw new Error("args go with program, not with shell");
+	return options;
+};

@@ -1,6 +1,6 @@
 /** A script or program in the guest, through its agent. */
 import { type TestContext, TestFailure, type TestKind, type TestOutcome } from "./contract.js";
-import { objectSchema, regex, text, texts, whole, withDefaults } from "./options.js";
+import { invocable, objectSchema, regex, text, texts, whole, withDefaults } from "./options.js";
 import { search } from "./pattern.js";
 import { quoted } from "./text.js";
 
@@ -27,13 +27,7 @@ export const script: TestKind = {
 	summary: "a command in the guest, run by its agent, ends as expected",
 	schema,
 	defaults: { timeoutMs: 60_000, retries: 0, retryMs: 5000 },
-	options(given) {
-		const options = withDefaults(schema, given) as unknown as Options;
-		if ((options.shell === undefined) === (options.program === undefined))
-			throw new Error("either shell or program is needed, and not both");
-		if (options.shell !== undefined && options.args.length > 0) throw new Error("args go with program, not with shell");
-		return options as unknown as Record<string, unknown>;
-	},
+	options: (given) => invocable(withDefaults(schema, given)),
 	title: (options) => {
 		const { shell, program } = options as unknown as Options;
 		return `in the guest: ${shorten(shell ?? program ?? "")}`;

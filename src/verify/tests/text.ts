@@ -7,16 +7,17 @@ const LINE_CHARACTERS = 300;
 /** ECMA-48: control sequences, control strings, and two-character escapes. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
 const ESCAPES = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?/g;
-/** All other control characters but tab and line feed; and what changes the direction of text around it. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+/** Control characters but tab and line feed, what turns the direction of text around it, and halves of characters. */
+const CONTROLS =
+	// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
+	/[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\p{Surrogate}/gu;
 
 /** Several lines of plain text. */
 export const plain = (text: string): string =>
 	text
 		.replace(ESCAPES, "")
 		.replace(/\r+\n?/g, "\n")
-		.replace(CONTROLS, "?");
+		.replace(CONTROLS, "\ufffd");
 
 /** One line of at most 300 characters. */
 export const oneLine = (text: string): string => {
