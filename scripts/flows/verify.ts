@@ -91,7 +91,7 @@ async function main([directory, web, appliance, database]: string[]): Promise<vo
 function planFor(names: string[]): string {
 	const text = readFileSync(join(projectDirectory, "scripts/flows/verify-plan.yaml"), "utf8");
 	if (names.includes("database")) return text;
-	const plan = parseDocument(text.replaceAll("quiet: 20s", "quiet: 1s"));
+	const plan = parseDocument(text.replaceAll("quiet: 30s", "quiet: 1s"));
 	plan.deleteIn(["vms", "database"]);
 	return String(plan);
 }
