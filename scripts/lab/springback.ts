@@ -41,6 +41,8 @@ export class Springback {
 	constructor(
 		readonly repository: string,
 		readonly state: string,
+		/** command line that runs the command */
+		private readonly through: readonly string[] = [],
 	) {
 		this.#environment = { ...process.env, SPRINGBACK_REPO: repository, SPRINGBACK_STATE: state };
 	}
@@ -48,7 +50,8 @@ export class Springback {
 	/** Runs a command to its end. A failing one is a result, not an error. */
 	run(...args: string[]): Promise<CommandResult> {
 		const begin = Date.now();
-		const child = spawn(join(projectDirectory, "scripts/springback"), args, {
+		const [program, ...words] = [...this.through, join(projectDirectory, "scripts/springback"), ...args];
+		const child = spawn(program, words, {
 			env: this.#environment,
 			stdio: ["ignore", "pipe", "pipe"],
 		});
