@@ -162,7 +162,9 @@ t.test("a TPM whose start died before QEMU came is found and ended", async (t) =
 	await once(child, "exit");
 	const pid = readFileSync(lab.path("died/.springback/tpm.pid"), "latin1");
 	t.match(readFileSync(`/proc/${pid.trim()}/cmdline`, "latin1"), /swtpm/, "it outlives who started it");
-	t.strictSame(await lab.host().cleanUp(), ["VM died: the process of its TPM"]);
+	lab.define("beside", uuid(9), {});
+	t.strictSame(await lab.host().cleanUp(uuid(9)), [], "that VM alone is looked at");
+	t.strictSame(await lab.host().cleanUp(uuid(2)), ["VM died: the process of its TPM"]);
 	t.strictSame(await lab.host().cleanUp(), []);
 	await lab.host().power("died", "on");
 	await lab.host().power("died", "off");
