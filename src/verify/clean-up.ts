@@ -2,6 +2,7 @@
 import type { Hypervisor } from "../hypervisor/index.js";
 import { causeOf } from "./errors.js";
 import { takeAway } from "./machine.js";
+import { cleanWork } from "./work-folders.js";
 import type { VerifyWorld } from "./world.js";
 
 /** One line for each thing; what cannot be taken away stays noted. @param host opens a host by its name (null: our own) */
@@ -36,6 +37,8 @@ export const cleanUpRuns = async (
 			left.end();
 		}
 	}
+	notes.tidy();
+	lines.push(...(await cleanWork(world.directory, () => notes.living())));
 	const live = notes.liveLabs();
 	lines.push(...(await world.cleanLabs(world.directory, (id) => live.has(id))));
 	return lines;

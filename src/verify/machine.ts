@@ -8,6 +8,7 @@ import type { VmConfig } from "../vm/index.js";
 import { VerifyError } from "./errors.js";
 import type { VmPlan } from "./model.js";
 import type { RunNotes } from "./notes.js";
+import { sessionOf } from "./work-folders.js";
 import type { VerifyWorld } from "./world.js";
 
 /** The network of cards of which nobody knows the network. */
@@ -46,7 +47,7 @@ export const makeGuest = (plan: VmPlan, point: Point, run: string, number: numbe
 	return {
 		...{ plan, point, config },
 		name: `${stem.slice(0, 24)}-verify-${run.slice(0, 8)}-${number}`,
-		session: `verify-${run.slice(0, 8)}-${number}`,
+		session: sessionOf(run, number),
 		guest: {
 			name: stem.toLowerCase().slice(0, 63),
 			nics: connected.map(({ mac, network }) => ({ mac, network })),

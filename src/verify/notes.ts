@@ -2,7 +2,7 @@
  * What a run has made and not yet taken away, noted durably before it is made: the next run takes away what one that was
  * killed has left. A run holds a lock for as long as its process lives.
  */
-import { constants as C, mkdirSync, readdirSync } from "node:fs";
+import { constants as C, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { readFileWhole, replaceFileDurably } from "../../native/durable-file.js";
 import { sys } from "../../native/index.js";
@@ -30,6 +30,20 @@ export class Notes {
 		return new RunNotes(this.#path(run), fd, { version: 1, run, host, labs: [], sessions: [], vms: [] });
 	}
 
+	/** Of runs that were killed before their first note, or behind their last: nothing was made yet, or all is gone. */
+	tidy(): void {
+		for (const name of this.#names()) {
+			const run = /^([0-9a-f]{32})\.(?:lock|json\.new)$/.exec(name)?.[1];
+			if (run === undefined || this.#runs().includes(run)) continue;
+			const fd = this.#tryLock(run);
+			if (fd === undefined) continue;
+			// It may have noted something before we had the lock.
+			if (!this.#runs().includes(run))
+				for (const end of ["json.new", "lock"]) remove(join(this.directory, `${run}.${end}`));
+			sys.close(fd);
+		}
+	}
+
 	/** Runs that did not end, and whose process is gone. Each is locked by `adopt` before anything is taken away. */
 	left(): string[] {
 		return this.#runs().filter((run) => {
@@ -44,10 +58,14 @@ export class Notes {
 		return this.#runs().includes(run) && !this.left().includes(run);
 	}
 
+	/** Runs that live, and have noted something. */
+	living(): string[] {
+		return this.#runs().filter((run) => this.lives(run));
+	}
+
 	/** Labs of runs that live. */
 	liveLabs(): Set<string> {
-		const runs = this.#runs().filter((run) => this.lives(run));
-		return new Set(runs.flatMap((run) => this.#read(run)?.labs ?? []));
+		return new Set(this.living().flatMap((run) => this.#read(run)?.labs ?? []));
 	}
 
 	/** Undefined: another process was faster, or it has ended. */
@@ -61,8 +79,12 @@ export class Notes {
 	}
 
 	#runs(): string[] {
+		return this.#names().flatMap((name) => /^([0-9a-f]{32})\.json$/.exec(name)?.[1] ?? []);
+	}
+
+	#names(): string[] {
 		try {
-			return readdirSync(this.directory).flatMap((name) => /^([0-9a-f]{32})\.json$/.exec(name)?.[1] ?? []);
+			return readdirSync(this.directory);
 		} catch (error) {
 			if ((error as { code?: string }).code === "ENOENT") return [];
 			throw error;
@@ -79,16 +101,29 @@ export class Notes {
 	}
 
 	#tryLock(run: string): number | undefined {
-		const fd = sys.open(join(this.directory, `${run}.lock`), C.O_RDWR | C.O_CREAT, 0o600);
-		if (sys.lock(fd, "exclusive", 0, 1)) return fd;
-		sys.close(fd);
-		return undefined;
+		const path = join(this.directory, `${run}.lock`);
+		for (;;) {
+			const fd = sys.open(path, C.O_RDWR | C.O_CREAT, 0o600);
+			const locked = sys.lock(fd, "exclusive", 0, 1);
+			// Whoever had it before may have taken the file away: a lock on that keeps nobody out.
+			if (locked && statSync(path, { throwIfNoEntry: false })?.ino === sys.fstat(fd).ino) return fd;
+			sys.close(fd);
+			if (!locked) return undefined;
+		}
 	}
 
 	#path(run: string): string {
 		return join(this.directory, `${run}.json`);
 	}
 }
+
+const remove = (path: string): void => {
+	try {
+		sys.unlink(path);
+	} catch (error) {
+		if ((error as { code?: string }).code !== "ENOENT") throw error;
+	}
+};
 
 type Kind = "labs" | "sessions" | "vms";
 
@@ -119,12 +154,7 @@ export class RunNotes {
 	/** The run is over. What is still noted stays noted, for the next one. */
 	end(): void {
 		if (this.empty) {
-			for (const path of [this.path, this.path.replace(/json$/, "lock")])
-				try {
-					sys.unlink(path);
-				} catch (error) {
-					if ((error as { code?: string }).code !== "ENOENT") throw error;
-				}
+			for (const path of [this.path, this.path.replace(/json$/, "lock")]) remove(path);
 		}
 		sys.close(this.fd);
 	}

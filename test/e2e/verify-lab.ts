@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { inventory } from "../lab/wire.js";
+import { setTimeout as sleep } from "node:timers/promises";
+import { inventory, sh } from "../lab/wire.js";
 import { filesOf } from "../repository/damage-lab.js";
 import { type Run, Workspace } from "./workspace.js";
 
@@ -58,15 +59,34 @@ export class VerifyLab extends Workspace {
 		return { run, document, of };
 	}
 
-	/** What is on this machine: processes, devices, namespaces, tables, files of labs, VMs, sessions and runs. */
+	/** All that run in this test's own namespace of processes, but this process and the shell around it. */
+	processes(): string[] {
+		const ids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && !["1", String(process.pid)].includes(name));
+		return ids.flatMap((id) => {
+			try {
+				const line = readFileSync(`/proc/${id}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+				// Ended, and not yet asked about by its parent.
+				return line === "" ? [] : [line];
+			} catch {
+				return [];
+			}
+		});
+	}
+
+	/**
+	 * What is on this machine: processes, devices, namespaces, tables, files of labs, VMs, sessions and runs. The mount
+	 * process has a moment to end.
+	 */
 	async left(run: string): Promise<object> {
 		const below = (folder: string): string[] => {
 			const path = join(this.state, folder);
 			return existsSync(path) ? (readdirSync(path, { recursive: true }) as string[]).sort() : [];
 		};
+		for (let tries = 0; tries < 50 && this.processes().length > 0; tries++) await sleep(100);
 		return {
-			machine: inventory(run),
-			sessions: await this.sessions(),
+			...inventory(run),
+			processes: this.processes(),
+			...{ sessions: await this.sessions(), addresses: sh("ip", "-o", "addr"), rules: sh("nft", "list", "ruleset") },
 			files: ["lab", "verify/runs", "verify/work", "sessions"].flatMap((folder) =>
 				below(folder).map((name) => `${folder}/${name}`),
 			),
