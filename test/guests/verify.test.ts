@@ -1,6 +1,6 @@
 /**
- * The demo's verify flow as a test: VMs are verified from their backups, one after the other and all at once, with signed
- * reports. The flow itself checks all of it and fails otherwise. With SPRINGBACK_LONG as the demo runs it, with a database.
+ * The demo's verify flow as a test: VMs are verified from their backups at once, with signed reports. The flow itself checks
+ * all of it and fails otherwise. With SPRINGBACK_LONG as the demo runs it: with a database, and one after the other before.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -23,10 +23,9 @@ t.test("the verify flow of scripts/demo", { timeout: LONG ? 900_000 : 500_000 },
 	t.match(run.stdout, /the restore points are as they were/);
 	t.match(run.stdout, /the reports are as they were signed/);
 	const pages = readdirSync(join(directory, "verify/repository/reports")).filter((name) => name.endsWith(".html"));
-	t.equal(pages.length, 2, "a page for each run");
+	t.equal(pages.length, LONG ? 2 : 1, "a page for each run");
 	t.strictSame(readdirSync(join(directory, "verify/state/lab")), [], "no VM is left");
+	if (!LONG) return;
 	const faster = Number(/faster by\s+([0-9.]+) times/.exec(run.stdout)?.[1]);
-	t.ok(faster > 0, `all at once is ${faster} times faster`);
-	// Where waits are short, as in the short form, two guests that are emulated on two cores say nothing about it.
-	if (LONG) t.ok(faster >= FASTER, `and that is at least ${FASTER}`);
+	t.ok(faster >= FASTER, `all at once is ${faster} times faster, expected ${FASTER}`);
 });
