@@ -13,7 +13,8 @@ import { type Guest, Machine } from "./machine.js";
 import type { TestReport, VmReport, VmResult } from "./model.js";
 import type { RunNotes } from "./notes.js";
 import { type Stable, stabilise, type Watched } from "./stabilise.js";
-import { type TestContext, TestFailure, type TestSpec } from "./tests/contract.js";
+import { testContext } from "./test-context.js";
+import type { TestContext, TestSpec } from "./tests/contract.js";
 import { plain } from "./tests/text.js";
 import { Timeline } from "./timeline.js";
 import type { Counts, VerifyWorld } from "./world.js";
@@ -202,47 +203,15 @@ class VmRun {
 
 	#context(spec: TestSpec): TestContext {
 		const { guest, lab, host, world } = this.at;
-		const { plan, point } = guest;
-		const { id } = this.#machine;
-		const signal = this.over;
-		const address = async (): Promise<string> => {
-			await this.#addresses();
-			const reached = await lab.reach(guest.guest.name);
-			if (reached !== undefined) return reached;
-			if (lab.mode === "user")
-				throw new TestFailure("without root only ports of a guest can be reached", { fault: "infrastructure" });
-			throw new TestFailure("no address of the guest is known: it asked for none and has sent nothing");
-		};
-		return {
-			...{ vm: plan.vm, point: point.id, guest: guest.guest.name, signal },
+		return testContext({
+			...{ guest, lab, host, world, spec, id: this.#machine.id, signal: this.over },
 			directory: join(this.#directory, `test-${this.tests.length}`),
-			reach: address,
-			async endpoint(port) {
-				const found = await lab.endpoint(guest.guest.name, port);
-				if (found !== undefined) return found;
-				return { host: await address(), port: port.port };
+			addresses: () => this.#addresses(),
+			diskUri: (disk) => this.#machine.pointUri(disk),
+			checked: (blocks) => {
+				this.#blocks = blocks;
 			},
-			heartbeat: () => host.heartbeat(id),
-			run: (program, args, timeoutMs) => host.run(id, program, args, timeoutMs),
-			console: async () => (await host.console?.(id)) ?? "",
-			screenshot: () => host.screenshot(id),
-			disks: point.disks.map(({ name, size }) => ({
-				...{ name, size },
-				open: () => world.repository.openDisk(point, name),
-			})),
-			diskUri: async (disk) => this.#machine.pointUri(disk),
-			checkBlocks: async (progress, until = signal) => {
-				const ends = AbortSignal.any([signal, until]);
-				this.#blocks = await checkBlocks(world.repository, point, progress, ends);
-				return this.#blocks;
-			},
-			environment: async () => ({
-				...{ SPRINGBACK_VM: plan.vm, SPRINGBACK_POINT: point.id, SPRINGBACK_POINT_TIME: point.time },
-				...{ SPRINGBACK_GUEST: guest.guest.name, SPRINGBACK_TEST: spec.name },
-				SPRINGBACK_ADDRESS: (await lab.reach(guest.guest.name)) ?? "",
-				SPRINGBACK_GUEST_ADDRESS: this.addresses[0] ?? "",
-			}),
-		};
+		});
 	}
 
 	/** What is there to be seen at the end, while it still runs. */
