@@ -57,9 +57,13 @@ export const makeGuest = (plan: VmPlan, point: Point, run: string, number: numbe
 	};
 };
 
+/** Ids of VMs of this process, of which the host may not know yet. */
+const claimed = new Set<string>();
+
 export class Machine {
 	/** on the host; "" until it is registered */
 	id = "";
+	#claimed: string | undefined;
 	#published: Published | undefined;
 	#tcp = false;
 
@@ -95,7 +99,8 @@ export class Machine {
 	async register(networks: Record<string, string>): Promise<void> {
 		const { name, config, session, point } = this.guest;
 		this.notes.add("vms", name);
-		const taken = (await this.host.list()).some(({ id }) => id === config.uuid);
+		const listed = await this.host.list();
+		const taken = listed.some(({ id }) => id === config.uuid) || !this.#claim(config.uuid);
 		this.id = await this.host.register({
 			name,
 			// Whose original is on this host is somebody else here: the host wants it so.
@@ -124,12 +129,21 @@ export class Machine {
 		);
 	}
 
+	/** False when another copy of the VM, which is registered at this moment, has its id. */
+	#claim(uuid: string | null): boolean {
+		if (uuid === null || claimed.has(uuid)) return false;
+		claimed.add(uuid);
+		this.#claimed = uuid;
+		return true;
+	}
+
 	async powerOn(): Promise<void> {
 		await this.host.power(this.id, "on");
 	}
 
 	/** Pulls the plug, and takes VM and session away. Goes on where a part fails, and rejects then. */
 	async end(): Promise<void> {
+		if (this.#claimed !== undefined) claimed.delete(this.#claimed);
 		await takeAway(this.guest.name, this.guest.session, this.host, this.notes, this.world);
 	}
 }

@@ -1,6 +1,7 @@
 /** Waits until a guest counts as booted, and notes what it shows on the way. */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { PowerState } from "../hypervisor/index.js";
 import { kernelSpoke, type Trouble, troubleIn } from "./boot-signs.js";
 import type { Stabilise } from "./model.js";
 import type { Timeline } from "./timeline.js";
@@ -14,7 +15,7 @@ export interface Watched {
 	screenshot(): Promise<Buffer | undefined>;
 	counts(): Promise<Counts | undefined>;
 	/** false when the guest has powered itself off, or QEMU is gone */
-	running(): Promise<boolean>;
+	state(): Promise<PowerState>;
 }
 
 export interface Stable {
@@ -67,7 +68,10 @@ export const stabilise = async (
 			return { stable: false, message: trouble.message, trouble };
 		if (timeline.elapsed() - askedWhetherOn >= RUNNING_EVERY_MS) {
 			askedWhetherOn = timeline.elapsed();
-			if (!(await watched.running())) return { stable: false, message: "the VM is off", trouble };
+			const state = await watched.state();
+			if (state === "off") return { stable: false, message: "the VM is off", trouble };
+			// Nobody else pauses a VM in a lab: so hosts do where a disk does not answer.
+			if (state === "paused") return { stable: false, message: "the VM was stopped by an error of its disks", trouble };
 		}
 		const by = satisfied(wanted, {
 			agent,

@@ -166,10 +166,10 @@ class VmRun {
 			console: async () => (await host.console?.(id).catch(() => "")) ?? "",
 			screenshot: () => host.screenshot(id).catch(() => undefined),
 			counts: () => world.serving.counts(guest.session).catch(() => undefined),
-			running: async () => {
+			state: async () => {
 				const vm = (await host.list()).find((one) => one.id === id || one.name === guest.name);
 				// One with a problem is listed as off, and may only be busy.
-				return vm !== undefined && (vm.problem !== null || vm.state !== "off");
+				return vm === undefined ? "off" : vm.problem !== null ? "running" : vm.state;
 			},
 		};
 	}

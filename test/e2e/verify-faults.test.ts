@@ -41,7 +41,7 @@ vms:
   no-boot: {stabilise: {by: address, timeout: 15s}, tests: [${http}]}
   corrupt: {tests: [${http}]}
   service: {tests: [${http}]}
-  damaged: {stabilise: {by: output, match: "error|login:", timeout: 90s}, tests: [${http}]}
+  damaged: {stabilise: {by: address, timeout: 30s}, tests: [${http}]}
 `;
 
 const point = async (vm: string, number: number, content: SmallContent = {}, change?: (disk: string) => void) => {

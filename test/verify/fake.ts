@@ -2,7 +2,7 @@
  * A host, labs and a mount process that are only remembered: what is there, what happens in which order, and what fails
  * when. With a real repository and real notes. For tests of order, limits and ends, which no guest is needed for.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
@@ -27,6 +27,7 @@ export type Phase = (typeof PHASES)[number];
 export interface VmFacts {
 	memoryMiB?: number;
 	cpus?: number;
+	uuid?: string | null;
 	/** restore points, oldest first: minutes from the start of time */
 	points?: number[];
 }
@@ -60,11 +61,12 @@ export class Fake {
 
 	static async with(t: Test, vms: Record<string, VmFacts>): Promise<Fake> {
 		const repository = await fresh(t);
-		for (const [vm, { memoryMiB = 64, cpus = 1, points = [0] }] of Object.entries(vms))
+		for (const [vm, { memoryMiB = 64, cpus = 1, uuid = null, points = [0] }] of Object.entries(vms))
 			for (const minute of points) {
 				const config = {
 					version: 1,
 					name: vm,
+					uuid,
 					memoryMiB,
 					cpus,
 					firmware: "bios",
@@ -82,7 +84,11 @@ export class Fake {
 		await this.hook(phase, vm);
 	}
 
-	/** How often it happened, or did not. */
+	#nameOf(id: string): string {
+		return [...this.vms].find(([, { request }]) => request.config.uuid === id)![0];
+	}
+
+	/** Whether it happened. */
 	did(phase: Phase, vm: string): boolean {
 		return this.log.includes(`${phase} ${vm}`);
 	}
@@ -101,18 +107,25 @@ export class Fake {
 
 	readonly host = {
 		type: "qemu",
-		list: async () => [...this.vms].map(([name, { state }]) => ({ id: name, name, state, problem: null }) as HostVm),
+		list: async () =>
+			[...this.vms].map(
+				([name, { request, state }]) => ({ id: request.config.uuid, name, state, problem: null }) as HostVm,
+			),
 		register: async (request: RegisterRequest) => {
 			await this.#do("register", stemOf(request.name));
+			const { uuid } = request.config;
+			if ([...this.vms.values()].some((vm) => vm.request.config.uuid === uuid)) throw new Error("is here already");
 			this.vms.set(request.name, { request, state: "off" });
-			return request.name;
+			return uuid!;
 		},
-		power: async (name: string, action: "on" | "off") => {
+		power: async (id: string, action: "on" | "off") => {
+			const name = this.#nameOf(id);
 			await this.#do(action, stemOf(name));
 			this.vms.get(name)!.state = action === "on" ? "running" : "off";
 			this.looked();
 		},
-		unregister: async (name: string) => {
+		unregister: async (id: string) => {
+			const name = this.#nameOf(id);
 			await this.#do("unregister", stemOf(name));
 			this.vms.delete(name);
 		},
@@ -175,11 +188,6 @@ export class Fake {
 			by: { user: "me", machine: "here", command: "verify" },
 			...{ springback: "0", repositoryPath: "repo" },
 		};
-	}
-
-	/** The next run finds nothing to take away twice. */
-	forget(): void {
-		rmSync(this.directory, { recursive: true, force: true });
 	}
 }
 

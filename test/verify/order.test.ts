@@ -79,3 +79,18 @@ t.test("a warning is no failure", async (t) => {
 	t.match(resultsOf(report), { a: "warning", b: "passed" });
 	t.equal(report.result, "warning");
 });
+
+t.test("copies of one VM at the same moment: one has its id, the other another", async (t) => {
+	const uuid = "aaaaaaaa-1111-4222-8333-444444444444";
+	const fake = await Fake.with(t, { a: { uuid }, b: { uuid } });
+	const ids: (string | null)[] = [];
+	fake.looked = () => {
+		if (fake.on.length === 2) ids.push(...fake.on.map(({ config }) => config.uuid));
+	};
+	fake.hook = (phase) => pause(phase === "test" ? 300 : phase === "register" ? 20 : 0);
+	const report = await verify(planOf([groupPlan("g", [vmPlan("a")]), groupPlan("h", [vmPlan("b")])]), fake.world);
+	t.strictSame(resultsOf(report), { a: "passed", b: "passed" });
+	t.equal(ids.filter((id) => id === uuid).length, 1);
+	await verify(planOf([groupPlan("g", [vmPlan("a")])]), fake.world);
+	t.equal(fake.left, 0);
+});
