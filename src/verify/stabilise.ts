@@ -55,10 +55,7 @@ export const stabilise = async (
 		if (console !== "") timeline.note("console");
 		if (kernelSpoke(console)) timeline.note("kernel");
 		noteReads(timeline, counts);
-		// Firmware that finds nothing to boot from asks the network, and gets an address, too.
-		const booted =
-			agent || counts === undefined || ["boot-loader", "kernel"].some((what) => timeline.at(what) !== undefined);
-		const addresses = booted ? shown : [];
+		const addresses = counts === undefined || beganToBoot(timeline) ? shown : [];
 		if (addresses.length > 0) timeline.note("address", addresses.join(", "));
 		const quietMs = await quiet.look(console);
 		const idleMs = idle.look(counts?.bytesRead);
@@ -85,6 +82,10 @@ export const stabilise = async (
 		await sleep(POLL_MS, undefined, { signal });
 	}
 };
+
+/** Firmware that finds nothing to boot from asks the network, and gets an address, too: it is none of the guest's. */
+export const beganToBoot = (timeline: Timeline): boolean =>
+	["boot-loader", "kernel", "agent"].some((what) => timeline.at(what) !== undefined);
 
 const noteReads = (timeline: Timeline, counts: Counts | undefined): void => {
 	if (counts?.firstRead) timeline.note("first-read", null, { atMs: timeline.ofTime(counts.firstRead) });

@@ -12,7 +12,7 @@ import { causeOf, endOf } from "./errors.js";
 import { type Guest, Machine } from "./machine.js";
 import type { TestReport, VmReport, VmResult } from "./model.js";
 import type { RunNotes } from "./notes.js";
-import { type Stable, stabilise, type Watched } from "./stabilise.js";
+import { beganToBoot, type Stable, stabilise, type Watched } from "./stabilise.js";
 import { testContext } from "./test-context.js";
 import type { TestContext, TestSpec } from "./tests/contract.js";
 import { plain } from "./tests/text.js";
@@ -224,7 +224,8 @@ class VmRun {
 		this.#counts = (await world.serving.counts(guest.session).catch(() => undefined)) ?? this.#counts;
 		this.readInAll = this.#counts?.bytesRead ?? null;
 		// One that was known by its agent first may have been asked, too.
-		if ((await this.#addresses()).length > 0) this.timeline.note("address", this.addresses.join(", "));
+		if ((await this.#addresses()).length > 0 && beganToBoot(this.timeline))
+			this.timeline.note("address", this.addresses.join(", "));
 	}
 
 	async #picture(when: VmReport["screenshots"][number]["when"]): Promise<void> {
