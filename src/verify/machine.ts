@@ -11,9 +11,6 @@ import type { RunNotes } from "./notes.js";
 import { sessionOf } from "./work-folders.js";
 import type { VerifyWorld } from "./world.js";
 
-/** The network of cards of which nobody knows the network. */
-export const UNKNOWN_NETWORK = "default";
-
 /** What a VM will be in the lab; known before the lab is opened. */
 export interface Guest {
 	plan: VmPlan;
@@ -33,7 +30,6 @@ export const makeGuest = (plan: VmPlan, point: Point, run: string, number: numbe
 	const nics = withDisks.nics.map((nic) => ({
 		...nic,
 		mac: nic.mac ?? `52:54:00:${[...randomBytes(3)].map((n) => n.toString(16).padStart(2, "0")).join(":")}`,
-		network: nic.network ?? UNKNOWN_NETWORK,
 	}));
 	const config = {
 		...withDisks,
@@ -50,7 +46,7 @@ export const makeGuest = (plan: VmPlan, point: Point, run: string, number: numbe
 		session: sessionOf(run, number),
 		guest: {
 			name: stem.toLowerCase().slice(0, 63),
-			nics: connected.map(({ mac, network }) => ({ mac, network })),
+			nics: connected.map(({ mac, network }) => ({ mac, network: network ?? "" })),
 			addresses: plan.addresses,
 			ports,
 		},
