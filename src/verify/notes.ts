@@ -53,14 +53,10 @@ export class Notes {
 		});
 	}
 
-	/** True while the process of that run lives. */
-	lives(run: string): boolean {
-		return this.#runs().includes(run) && !this.left().includes(run);
-	}
-
 	/** Runs that live, and have noted something. */
 	living(): string[] {
-		return this.#runs().filter((run) => this.lives(run));
+		const left = new Set(this.left());
+		return this.#runs().filter((run) => !left.has(run));
 	}
 
 	/** Labs of runs that live. */

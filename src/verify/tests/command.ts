@@ -1,10 +1,8 @@
 /** A program of the user on this machine, told of the VM by its environment. */
 import type { TestContext, TestKind, TestOutcome } from "./contract.js";
+import { judgeProgram, shorten } from "./judge-program.js";
 import { invocable, objectSchema, regex, text, texts, whole, withDefaults } from "./options.js";
-import { search } from "./pattern.js";
 import { ending, runProgram } from "./program.js";
-import { shorten } from "./script.js";
-import { quoted } from "./text.js";
 
 const schema = objectSchema({
 	shell: text("a command line for /bin/sh on this machine"),
@@ -45,7 +43,7 @@ export const command: TestKind = {
 };
 
 const run = async (options: Options, context: TestContext): Promise<TestOutcome> => {
-	const { shell, args, expect } = options;
+	const { shell, args } = options;
 	const program = shell === undefined ? (options.program as string) : "/bin/sh";
 	const began = performance.now();
 	const result = await runProgram({
@@ -63,22 +61,7 @@ const run = async (options: Options, context: TestContext): Promise<TestOutcome>
 		};
 	const { code, output } = result;
 	if (result.interrupted) return { ok: false, message: "still ran and was ended", output };
-	if (code !== options.code) {
-		const words = output.trim().split("\n").at(-1) ?? "";
-		return {
-			ok: false,
-			message: `${ending(result)}, expected ${options.code}${words === "" ? "" : `: ${words}`}`,
-			output,
-		};
-	}
-	if (expect !== undefined && !search(expect, output))
-		return { ok: false, message: `printed ${quoted(output)}, expected /${expect}/`, output };
-	return {
-		ok: true,
-		message: output.trim() === "" ? `exit code ${code}` : `exit code ${code}: ${output.trim().split("\n").at(-1)}`,
-		output,
-		value: { name: "run", unit: "ms", amount: Math.round(performance.now() - began) },
-	};
+	return judgeProgram({ code, ended: ending(result), output, complaint: output, searched: output, began }, options);
 };
 
 const STARTING: Readonly<Record<string, string>> = {

@@ -1,8 +1,7 @@
 /** A script or program in the guest, through its agent. */
 import { type TestContext, TestFailure, type TestKind, type TestOutcome } from "./contract.js";
+import { judgeProgram, shorten } from "./judge-program.js";
 import { invocable, objectSchema, regex, text, texts, whole, withDefaults } from "./options.js";
-import { search } from "./pattern.js";
-import { quoted } from "./text.js";
 
 const schema = objectSchema({
 	shell: text("a command line for the guest's shell: /bin/sh -c, or cmd /c with windows: true"),
@@ -45,23 +44,14 @@ const run = async (options: Options, context: TestContext): Promise<TestOutcome>
 		throw error;
 	});
 	const output = [stdout, stderr].filter((part) => part !== "").join(stdout.endsWith("\n") ? "" : "\n");
-	if (code !== options.code) {
-		const words = (stderr.trim() || stdout.trim()).split("\n").at(-1) ?? "";
-		return {
-			ok: false,
-			message: `exit code ${code}, expected ${options.code}${words === "" ? "" : `: ${words}`}`,
-			output,
-		};
-	}
-	// Text of a guest may be large; what a report keeps is what is judged.
-	if (options.expect !== undefined && !search(options.expect, output.slice(0, SEARCHED)))
-		return { ok: false, message: `printed ${quoted(output)}, expected /${options.expect}/`, output };
-	return {
-		ok: true,
-		message: output.trim() === "" ? `exit code ${code}` : `exit code ${code}: ${output.trim().split("\n").at(-1)}`,
-		output,
-		value: { name: "run", unit: "ms", amount: Math.round(performance.now() - began) },
-	};
+	return judgeProgram(
+		{
+			...{ code, ended: `exit code ${code}`, output, complaint: stderr.trim() || stdout, began },
+			// Text of a guest may be large; what a report keeps is what is judged.
+			searched: output.slice(0, SEARCHED),
+		},
+		options,
+	);
 };
 
 /** characters */
@@ -70,9 +60,4 @@ const SEARCHED = 1024 * 1024;
 const invocation = ({ shell, program, args, windows }: Options): [string, string[]] => {
 	if (shell === undefined) return [program as string, args];
 	return windows ? ["cmd.exe", ["/d", "/s", "/c", shell]] : ["/bin/sh", ["-c", shell]];
-};
-
-export const shorten = (command: string): string => {
-	const line = command.trim().split("\n")[0];
-	return line.length > 40 ? `${line.slice(0, 39)}…` : line;
 };
